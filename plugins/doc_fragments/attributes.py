@@ -1,0 +1,60 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What modules promise: check mode, diff mode, idempotence, platform."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+attributes:
+  check_mode:
+    description: Can run in check_mode and return changed status prediction without modifying target.
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in check_mode), when in diff mode.
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second invocation indicates no
+      change.
+  platform:
+    description: Target OS/families that can be operated against.
+    support: full
+    platforms: Linux
+  action_group:
+    description: Use C(group/stowage.engine.all) in C(module_defaults) to set defaults for this module.
+    support: full
+    membership:
+      - stowage.engine.all
+options: {}
+requirements:
+  - Linux 5.3 or newer, and root
+  - Python 3.9 or newer
+"""
+
+    INFO = r"""
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module only reads.
+  diff_mode:
+    support: N/A
+    details:
+      - This module only reads.
+  idempotent:
+    support: full
+options: {}
+"""
+
+    NOUN = r"""
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The same plan is printed in check mode and applied in a real run. Check mode writes nothing at all.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options: {}
+"""

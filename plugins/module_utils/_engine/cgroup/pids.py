@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The number of tasks (cgroup-v1/pids.rst, cgroup-v2.rst "PID"): the same file on both versions.
+
+More than the limit may be in it already; it only lets no further task be made.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ..model.cgroup import UNLIMITED, Limits
+from .controller import Controller, read_number, write_limit
+
+MAX = "pids.max"
+
+
+def observe_pids(directory: str) -> dict[str, int | str]:
+    value = read_number(f"{directory}/{MAX}")
+    return {"pids": UNLIMITED if value is None else value}
+
+
+def apply_pids(directory: str, limits: Limits) -> None:
+    if limits.pids is not None:
+        because = {errno.EINVAL: "it is more than a kernel can have (4194304)"}
+        write_limit(f"{directory}/{MAX}", "max" if limits.pids == UNLIMITED else str(limits.pids), because=because)
+
+
+PIDS = Controller("pids", ("pids",), observe_pids, apply_pids)

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Memory on v1 (cgroup-v1/memory.rst): the limit, the limit with swap (memsw), the soft limit, in bytes.
+
+The kernel keeps memory <= memsw at any instant, so the order of two writes depends on which way they go.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from ...errors import Unsupported
+from ...model.cgroup import PAGE_SIZE, UNLIMITED, Limits
+from ..controller import Controller, is_limited, read_number, write_limit
+
+LIMIT = "memory.limit_in_bytes"
+MEMSW = "memory.memsw.limit_in_bytes"
+SOFT = "memory.soft_limit_in_bytes"
+
+# PAGE_COUNTER_MAX pages is how v1 shows that there is no limit: 9223372036854771712 where pages have 4096 bytes.
+_NO_LIMIT = (2**63 - 1) // PAGE_SIZE * PAGE_SIZE
+
+
+def observe_memory(directory: str) -> dict[str, int | str]:
+    files = {"memory": LIMIT, "memory_reservation": SOFT, "memory_swap": MEMSW}
+    values = {field: read_number(f"{directory}/{file}") for field, file in files.items()}
+    return {field: UNLIMITED if value is None or value >= _NO_LIMIT else value for field, value in values.items()}
+
+
+def apply_memory(directory: str, limits: Limits) -> None:
+    memory, total = limits.memory, limits.memory_swap
+    if memory is not None and total is not None:
+        in_force = read_number(f"{directory}/{MEMSW}")
+        grows = in_force is not None and (memory == UNLIMITED or memory > in_force)
+        for apply in (_apply_total, _apply_limit) if grows else (_apply_limit, _apply_total):
+            apply(directory, limits)
+    else:
+        _apply_limit(directory, limits)
+        _apply_total(directory, limits)
+    reservation = limits.memory_reservation
+    if reservation is not None and (is_limited(reservation) or read_number(f"{directory}/{SOFT}") is not None):
+        write_limit(f"{directory}/{SOFT}", str(reservation))
+
+
+def _apply_limit(directory: str, limits: Limits) -> None:
+    if limits.memory is not None:
+        because = {
+            errno.EBUSY: f"{read_number(f'{directory}/memory.usage_in_bytes')} bytes of it are in use",
+            errno.EINVAL: f"it is more than memory plus swap may be ({MEMSW}); set memory_swap too",
+        }
+        write_limit(f"{directory}/{LIMIT}", str(limits.memory), because=because)
+
+
+def _apply_total(directory: str, limits: Limits) -> None:
+    if limits.memory_swap is None:
+        return
+    path = f"{directory}/{MEMSW}"
+    if read_number(path) is None:
+        if is_limited(limits.memory_swap):
+            raise Unsupported(f"memory_swap: there is no {path}: swap is not counted; boot with swapaccount=1")
+        return
+    because = {errno.EINVAL: f"it is less than memory ({LIMIT}); memory_swap counts memory plus swap"}
+    write_limit(path, str(limits.memory_swap), because=because)
+
+
+MEMORY = Controller("memory", ("memory", "memory_reservation", "memory_swap"), observe_memory, apply_memory)

@@ -1,0 +1,224 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The containers of a host, where images, cgroups, networks and the runtime meet: observed, and made as wanted.
+
+Many at once: all that must stop stop together, all that must start are started by one launcher. One that fails does
+not hold the others up; what was begun for it is undone, and the error tells of each.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
+
+from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
+from .exposure import apply_names, apply_ports, forwards_of, write_container_files
+from .image.layer import lower_directories
+from .image.observe import observe_image
+from .model.network import bridge_name
+from .network.attach import attach, host_link, observe_attached
+from .network.ports import observe_ports
+from .plan.container import (
+    CreateContainer,
+    RecreateContainer,
+    RemoveContainer,
+    RestartContainer,
+    StartContainer,
+    StopContainer,
+    UpdateContainer,
+)
+from .runtime.bundle import prepare_container, remove_bundle, save_definition
+from .runtime.launch import Created, create_containers, delete_container, start_container, stop_container
+from .runtime.observe import observe_runtime
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from .host import Host
+    from .model.network import Network
+    from .model.container import Attachment, Container, ContainerState
+    from .plan.change import Change
+
+    Progress = Callable[[str], None]
+    Failures = dict[str, str]
+
+T = TypeVar("T")
+
+_STARTING = (CreateContainer, RecreateContainer, StartContainer, RestartContainer)
+_STOPPING = (RecreateContainer, StopContainer, RestartContainer, RemoveContainer)
+# At most so many are waited for at once.
+_WORKERS = 32
+
+
+def observe_containers(host: Host) -> dict[str, ContainerState]:
+    """All containers by name; of those that run, limits, connections and ports are what the kernel holds."""
+    states = observe_runtime(host.paths, host.cgroups)
+    running = [state for state in states.values() if state.running]
+    attached = observe_attached() if any(state.container.networks for state in running) else {}
+    forwards = observe_ports(host.paths.instance) if any(state.container.ports for state in running) else frozenset()
+    for state in running:
+        found = state.container
+        networks = tuple(replace(at, connected=_is_connected(host, found.name, at, attached)) for at in found.networks)
+        published = zip(found.ports, forwards_of(found))
+        ports = tuple(port for port, forward in published if forward in forwards)
+        states[found.name] = replace(state, container=replace(found, networks=networks, ports=ports))
+    return states
+
+
+def _is_connected(host: Host, name: str, at: Attachment, attached: Mapping[str, str]) -> bool:
+    return attached.get(host_link(host.paths.instance, name, at.network)) == bridge_name(at.network)
+
+
+def apply_containers(host: Host, changes: Iterable[Change], tell: Progress) -> None:
+    """Make the changes, all of them containers'. Raises RuntimeFailed that names every container that failed."""
+    changes = list(changes)
+    _check(host, changes)
+    failures: Failures = {}
+    for change in changes:
+        tell(str(change))
+    _stop([change for change in changes if isinstance(change, _STOPPING)], host, failures)
+    _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], host, failures)
+    _update([change for change in changes if isinstance(change, UpdateContainer)], host, failures)
+    _start([change for change in changes if isinstance(change, _STARTING)], host, failures, tell)
+    expose(host)
+    if failures:
+        raise RuntimeFailed("; ".join(f"container {name}: {why}" for name, why in sorted(failures.items())))
+
+
+def expose(host: Host) -> None:
+    """Publish the ports and tell the names of the containers that run now."""
+    states = observe_runtime(host.paths, host.cgroups).values()
+    networks = host.observe_networks()
+    apply_ports(host.paths, networks, states)
+    apply_names(host.paths, networks, states)
+
+
+def _check(host: Host, changes: Iterable[Change]) -> None:
+    """Refuse what would fail halfway, before anything is changed."""
+    for change in changes:
+        if isinstance(change, _STARTING):
+            for volume in change.desired.volumes:
+                if not os.path.exists(volume.source):
+                    raise InvalidOption(
+                        f"container {change.desired.name}: volumes",
+                        volume.source,
+                        "a file or directory that is on the host; make it first",
+                    )
+            _layers(host, change.desired)
+
+
+def _layers(host: Host, container: Container) -> list[str]:
+    """The unpacked layers of the container's image, lowest first. Raises NotFound."""
+    image = observe_image(host.paths, container.image_digest)
+    if image is None:
+        raise NotFound("image", f"{container.image}@{container.image_digest}", "pull or build it again")
+    if image.missing:
+        raise NotFound("layer", image.missing[0], f"run stowage.engine.image for {container.image} to unpack it again")
+    return lower_directories(host.paths, image.layers)[::-1]
+
+
+def _stop(changes: Iterable[Change], host: Host, failures: Failures) -> None:
+    """Ask all to end at once, and wait for each as long as it may take."""
+
+    def stop(state: ContainerState) -> None:
+        stop_container(host.paths, host.cgroups, state.container.name, timeout=state.container.stop_timeout)
+
+    _each(stop, {c.current.container.name: c.current for c in changes if c.current.running}, failures)
+
+
+def _remove(changes: Iterable[Change], host: Host, failures: Failures) -> None:
+    def remove(name: str) -> None:
+        delete_container(host.paths, host.cgroups, name)
+        remove_bundle(host.paths, name)
+
+    names = [change.current.container.name for change in changes]
+    _each(remove, {name: name for name in names if name not in failures}, failures)
+
+
+def _update(changes: Iterable[UpdateContainer], host: Host, failures: Failures) -> None:
+    """Limits, connections and the record; ports and names follow for all containers together."""
+    networks = host.observe_networks()
+
+    def update(change: UpdateContainer) -> None:
+        if change.current.running:
+            path = host.cgroups.container_path(change.desired.cgroup_parent, change.desired.name)
+            if change.limits:
+                host.cgroups.limit_container(path, change.desired.limits)
+            found = {at.network for at in change.current.container.networks if at.connected}
+            for number, at in enumerate(change.desired.networks):
+                if at.network not in found:
+                    _connect(host, change.desired, number, change.current.pid, networks)
+        save_definition(host.paths, change.desired)
+
+    _each(update, {change.desired.name: change for change in changes}, failures)
+
+
+def _start(changes: Iterable[Change], host: Host, failures: Failures, tell: Progress) -> None:
+    """Prepare, create through one launcher, connect, start. What fails is taken away again."""
+    wanted = {change.desired.name: change.desired for change in changes if change.desired.name not in failures}
+    networks = host.observe_networks() if any(container.networks for container in wanted.values()) else {}
+    neighbours = {name: state.container for name, state in observe_containers(host).items() if state.running}
+    everyone = {**neighbours, **wanted}.values()
+
+    def prepare(container: Container) -> None:
+        delete_container(host.paths, host.cgroups, container.name)
+        path = host.cgroups.container_path(container.cgroup_parent, container.name)
+        prepare_container(host.paths, container, layers=_layers(host, container), cgroups_path=path)
+        write_container_files(host.paths, container, networks, everyone)
+
+    for name, container in wanted.items():
+        _try(prepare, name, container, failures)
+    names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
+    if not names:
+        return
+    for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups):
+        if not isinstance(result, Created):
+            failures[result.name] = result.error
+            continue
+        tell(f"start container {result.name}")
+        _try(lambda made: _connect_and_start(host, wanted[made.name], made, networks), result.name, result, failures)
+    for name in names:
+        if name in failures:
+            _try(lambda name: delete_container(host.paths, host.cgroups, name), name, name, failures)
+
+
+def _connect_and_start(host: Host, container: Container, made: Created, networks: Mapping[str, Network]) -> None:
+    for number in range(len(container.networks)):
+        _connect(host, container, number, made.pid, networks)
+    start_container(host.paths, container.name)
+
+
+def _connect(host: Host, container: Container, number: int, pid: int, networks: Mapping[str, Network]) -> None:
+    """Put the container on its network of that number, as eth<number>; the first has the default route."""
+    at = container.networks[number]
+    attach(
+        networks[at.network],
+        container=container.name,
+        pid=pid,
+        address=at.address,
+        instance=host.paths.instance,
+        interface=f"eth{number}",
+        default_route=number == 0,
+    )
+
+
+def _each(act: Callable[[T], None], items: Mapping[str, T], failures: Failures) -> None:
+    """Call ``act`` on every item at the same time; a failure is noted under the item's name."""
+    if len(items) < 2:
+        for name, item in items.items():
+            _try(act, name, item, failures)
+        return
+    with ThreadPoolExecutor(min(len(items), _WORKERS)) as pool:
+        for name, item in items.items():
+            pool.submit(_try, act, name, item, failures)
+
+
+def _try(act: Callable[[T], None], name: str, item: T, failures: Failures) -> None:
+    try:
+        act(item)
+    except (EngineError, OSError) as error:
+        failures.setdefault(name, str(error))

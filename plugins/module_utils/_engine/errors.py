@@ -1,0 +1,123 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every error that the engine raises on purpose says what failed, which thing, why, and what to do next.
+
+    EngineError
+    +-- InvalidOption          an option has a value that cannot be meant (option, value, expected)
+    |   +-- InvalidReference   an image name or digest is malformed
+    +-- NotFound               an image, container, network or cgroup that was named is not on this host
+    +-- Conflict               what is wanted clashes with what is there (overlapping subnets, a port in use)
+    +-- StateCorrupt           a file of ours on disk is not what we wrote
+    +-- DigestMismatch         content is not what its digest says
+    +-- InvalidImage           an image's manifest, configuration or layer is malformed or hostile
+    +-- RegistryError          a registry refused or failed
+    +-- KernelError            a system call failed (what was being done, path, errno)
+    +-- Unsupported            this kernel or host lacks a feature, a controller or a program
+    +-- ProgramFailed          a program of the host exited with an error (argv, status, stderr)
+    +-- BusError               a service of the host (systemd) refused a D-Bus call (what, why, the error's name)
+    +-- RuntimeFailed          a container could not be created, started, entered or stopped
+    +-- NotConverged           after apply, the plan still wants changes (told field by field)
+
+Only the front doors (a module's fail_json, a command's exit code) turn these into words for people.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class EngineError(Exception):
+    """The root of every error raised on purpose. ``str(error)`` is one line that a user can act on."""
+
+
+class InvalidOption(EngineError):
+    """``option`` has ``value``, but ``expected`` describes what can be used there."""
+
+    def __init__(self, option: str, value: object, expected: str) -> None:
+        self.option = option
+        self.value = value
+        self.expected = expected
+        super().__init__(f"{option}: {value!r} is not valid; expected {expected}")
+
+
+class InvalidReference(InvalidOption):
+    """An image reference or a digest does not follow the OCI distribution-spec's grammar."""
+
+
+class NotFound(EngineError):
+    """``kind`` (image, container, network, ...) ``name`` is not on this host; ``advice`` says how to get it."""
+
+    def __init__(self, kind: str, name: str, advice: str = "") -> None:
+        self.kind = kind
+        self.name = name
+        super().__init__(f"{kind} {name!r} is not on this host" + (f"; {advice}" if advice else ""))
+
+
+class Conflict(EngineError):
+    """What is wanted cannot stand beside what is there."""
+
+
+class StateCorrupt(EngineError):
+    """A state file does not parse or lacks a field."""
+
+    def __init__(self, path: str, why: str) -> None:
+        self.path = path
+        super().__init__(f"{path}: {why}; remove it to let the next run write it anew")
+
+
+class DigestMismatch(EngineError):
+    """Content does not hash to the digest that names it."""
+
+    def __init__(self, what: str, expected: str, found: str) -> None:
+        self.expected = expected
+        self.found = found
+        super().__init__(f"{what}: content has digest {found}, expected {expected}; nothing was stored")
+
+
+class InvalidImage(EngineError):
+    """A manifest, configuration or layer does not follow the OCI image-spec, or tries to leave its place."""
+
+
+class RegistryError(EngineError):
+    """A registry answered with an error, or not at all."""
+
+
+class KernelError(EngineError):
+    """A system call failed while the engine was ``doing`` something. Raise it ``from`` the OSError."""
+
+    def __init__(self, doing: str, cause: OSError) -> None:
+        self.errno = cause.errno
+        where = f" {cause.filename}" if cause.filename else ""
+        super().__init__(f"{doing}:{where} {cause.strerror or cause}")
+
+
+class Unsupported(EngineError):
+    """This host lacks what is needed: a kernel feature, a controller, a program."""
+
+
+class ProgramFailed(EngineError):
+    """A program of the host ended with an error."""
+
+    def __init__(self, argv: Sequence[str], status: int, stderr: str) -> None:
+        self.status = status
+        last = stderr.strip().splitlines()[-1:] or ["no message"]
+        super().__init__(f"{argv[0]} failed with status {status}: {last[0]}")
+
+
+class BusError(EngineError):
+    """A D-Bus call was refused; ``name`` is the error's own (``org.freedesktop.systemd1.NoSuchUnit``)."""
+
+    def __init__(self, what: str, why: str, name: str = "") -> None:
+        self.name = name
+        super().__init__(f"{what}: {why or name or 'no reason was given'}")
+
+
+class RuntimeFailed(EngineError):
+    """An OCI operation (create, start, exec, kill, delete) failed."""
+
+
+class NotConverged(EngineError):
+    """Changes were applied, and the host still differs from what is wanted."""

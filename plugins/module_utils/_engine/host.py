@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host: what it has (observe) and how a change is made true on it (apply). The only code that changes a host.
+
+Observing writes nothing, not even a lock file, so check mode may do it. Changes are made under the host's lock.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+from .cgroup.manager import Cgroups, open_cgroups
+from .containers import apply_containers, expose, observe_containers
+from .image.gc import remove_image
+from .image.observe import observe_images
+from .image.recipe import assemble_image, resolve_recipe
+from .linux.files import exclusive_lock
+from .model.cgroup import Cgroup
+from .model.container import Container, ContainerState, WantedContainer
+from .model.image import Image
+from .errors import Conflict, NotFound
+from .model.network import BRIDGE_MTU, VXLAN_OVERHEAD, Network
+from .network.apply import create_network, remove_network, update_network
+from .network.observe import observe_networks
+from .network.underlay import observe_underlay
+from .model.addressing import overlaps
+from .paths import Paths
+from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
+from .plan.change import Change
+from .plan.image import AssembleImage, PullImage, RemoveImage
+from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
+from .resolve import refuse, resolve_containers
+from .runtime.state import load_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+    from .runtime.logs import LogLine
+
+    Absent = Callable[[NotFound], None]
+    Progress = Callable[[str], None]
+
+T = TypeVar("T")
+
+
+class Host:
+    """The host that this process runs on, with the state directories of ``paths``.
+
+    ``engine`` is the command line of the installed engine, out of which monitors are started; it is needed only to
+    create containers. ``absent`` is told of what a desired state needs and the host lacks (a base image, a network); it
+    raises, unless whoever asks (check mode) may take it that an earlier step will have made it.
+    """
+
+    def __init__(self, paths: Paths, engine: Sequence[str] = (), *, absent: Absent = refuse) -> None:
+        self.paths = paths
+        self.absent = absent
+        self.engine = tuple(engine)
+        self._seen: dict[str, Any] = {}
+
+    @cached_property
+    def cgroups(self) -> Cgroups:
+        return open_cgroups(self.paths.instance)
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the host's lock: one run at a time changes it."""
+        return exclusive_lock(self.paths.lock)
+
+    # What is there: one look at each kind, until something is applied -------------------------------
+
+    def observe_images(self) -> dict[str, Image]:
+        return self._once("images", lambda: observe_images(self.paths))
+
+    def observe_cgroups(self) -> dict[str, Cgroup]:
+        return self._once("cgroups", lambda: self.cgroups.observe())
+
+    def observe_networks(self) -> dict[str, Network]:
+        return self._once("networks", lambda: observe_networks(self.paths))
+
+    def observe_containers(self) -> dict[str, ContainerState]:
+        return self._once("containers", lambda: observe_containers(self))
+
+    def _once(self, kind: str, look: Callable[[], T]) -> T:
+        if kind not in self._seen:
+            self._seen[kind] = look()
+        found: T = self._seen[kind]
+        return found
+
+    # What is wanted, made whole with what is there ----------------------------------------------
+
+    def resolve_image(self, wanted: Image, *, refresh: bool = False) -> Image:
+        """With the digest that assembling would give, or (``refresh``) that the registry has; writes nothing."""
+        if wanted.recipe is not None:
+            try:
+                return resolve_recipe(self.paths, wanted)
+            except NotFound as error:
+                self.absent(error)
+                return wanted
+        if refresh:
+            from .image.pull import resolve_remote  # http and ssl: 60 ms
+
+            return replace(wanted, digest=resolve_remote(wanted))
+        return wanted
+
+    def resolve_network(self, wanted: Network) -> Network:
+        """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""
+        for other in self.observe_networks().values():
+            if other.name != wanted.name and overlaps(other.pool, wanted.pool):
+                raise Conflict(f"{wanted.pool} overlaps {other.pool} of network {other.name}; choose another subnet")
+        if wanted.vxlan is None:
+            return replace(wanted, mtu=wanted.mtu or BRIDGE_MTU)
+        underlay = observe_underlay(wanted.vxlan.address, wanted.vxlan.device)
+        vxlan = replace(wanted.vxlan, device=underlay.device)
+        return replace(wanted, vxlan=vxlan, mtu=wanted.mtu or underlay.mtu - VXLAN_OVERHEAD)
+
+    def resolve_containers(self, wanted: Mapping[str, WantedContainer | None]) -> dict[str, Container | None]:
+        """See resolve.py; looks only at what these containers ask for."""
+        attached = any(want.container.networks for want in wanted.values() if want)
+        placed = any(want.container.cgroup_parent for want in wanted.values() if want)
+        return resolve_containers(
+            wanted,
+            containers=self.observe_containers(),
+            images=self.observe_images(),
+            networks=self.observe_networks() if attached else {},
+            cgroups=self.observe_cgroups() if placed else {},
+            absent=self.absent,
+        )
+
+    # Making it so -------------------------------------------------------------------------------
+
+    def apply(self, changes: Iterable[Change], progress: Progress | None = None) -> None:
+        """Make the changes, in order; containers together, in parallel. The caller holds the lock.
+
+        ``progress`` is called with a line before each step. Every step may be repeated after it was interrupted.
+        """
+        self._seen.clear()
+        tell = progress or (lambda _: None)
+        containers = []
+        for change in changes:
+            if change.subject.startswith("container "):
+                containers.append(change)
+                continue
+            tell(str(change))
+            self._apply_one(change)
+        if containers:
+            apply_containers(self, containers, tell)
+
+    def _apply_one(self, change: Change) -> None:
+        if isinstance(change, (CreateNetwork, RecreateNetwork, UpdateNetwork, RemoveNetwork)):
+            self._apply_network(change)
+        elif isinstance(change, CreateCgroup):
+            self.cgroups.create(change.desired)
+        elif isinstance(change, SetLimits):
+            self.cgroups.set_limits(change.desired.path, change.desired.limits)
+        elif isinstance(change, RemoveCgroup):
+            self.cgroups.remove(change.current.path)
+        elif isinstance(change, (PullImage, AssembleImage, RemoveImage)):
+            self._apply_image(change)
+        else:
+            raise TypeError(f"no way to apply {type(change).__name__}")
+
+    def _apply_network(self, change: Change) -> None:
+        if isinstance(change, CreateNetwork):
+            create_network(self.paths, change.desired)
+        elif isinstance(change, RecreateNetwork):
+            remove_network(self.paths, change.current)
+            create_network(self.paths, change.desired)
+        elif isinstance(change, UpdateNetwork):
+            update_network(self.paths, change.current, change.desired)
+        elif isinstance(change, RemoveNetwork):
+            remove_network(self.paths, change.current)
+
+    def _apply_image(self, change: Change) -> None:
+        if isinstance(change, PullImage):
+            from .image.pull import pull_image  # http and ssl: 60 ms
+
+            pull_image(self.paths, change.desired)
+        elif isinstance(change, AssembleImage):
+            assemble_image(self.paths, change.desired)
+        elif isinstance(change, RemoveImage):
+            remove_image(self.paths, change.current.name)
+
+    # Looking into containers --------------------------------------------------------------------
+
+    def read_logs(self, name: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
+        """What the container wrote, line by line; ``follow`` goes on until its monitor ends."""
+        from .runtime.logs import follow_logs, read_logs  # modules do without
+
+        path = os.path.join(self.paths.container(name), "log")
+        yield from read_logs(path, tail=tail)
+        if follow and self.observe_containers()[name].running:
+            yield from follow_logs(path, load_state(self.paths.runtime_root, name).creator[0])
+
+    def exec_process(
+        self, name: str, args: Sequence[str], *, env: Mapping[str, str], cwd: str = "", user: str = "", tty: bool = False
+    ) -> int:
+        """Run a program in a running container, with this process's streams; returns its exit status."""
+        from .runtime.exec import exec_process  # modules do without
+
+        return exec_process(self.paths, name, args, env=env, cwd=cwd, user=user, tty=tty)

@@ -1,0 +1,112 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Removing images: untag, then mark what something uses, then sweep the rest.
+
+Used is what a name of the store means, and what a container's definition names, its image untagged or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import NamedTuple
+
+from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
+from ..linux.files import list_directory, read_json
+from .layer import observe_layers, sweep_layers
+from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
+from ..model.reference import normalise, parse_digest
+from .store import Store, write_store
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ..paths import Paths
+
+
+class Garbage(NamedTuple):
+    """What nothing uses: digests of blobs, and diff_ids of unpacked layers."""
+
+    blobs: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+def observe_garbage(paths: Paths, *, without: str = "") -> Garbage:
+    """What a sweep would remove, once the image ``without`` were untagged. Only reads."""
+    store = Store(paths.images)
+    blobs, layers = _mark(paths, store, normalise("name", without) if without else "")
+    return Garbage(
+        tuple(digest for digest in store.blobs() if digest not in blobs),
+        tuple(sorted(diff_id for diff_id in observe_layers(paths) if diff_id not in layers)),
+    )
+
+
+def remove_image(paths: Paths, name: str) -> Garbage:
+    """Untag ``name`` and sweep; returns what went. Idempotent. Raises StateCorrupt before removing anything unsure."""
+    with write_store(paths) as store:
+        normal = normalise("name", name)
+        _mark(paths, store, normal)
+        store.untag(normal)
+        return _sweep(paths, store)
+
+
+def sweep(paths: Paths) -> Garbage:
+    """Remove every blob and layer that nothing uses; returns what went."""
+    with write_store(paths) as store:
+        return _sweep(paths, store)
+
+
+def _sweep(paths: Paths, store: Store) -> Garbage:
+    blobs, layers = _mark(paths, store, "")
+    removed = [digest for digest in store.blobs() if digest not in blobs]
+    for digest in removed:
+        store.remove_blob(digest)
+    return Garbage(tuple(removed), tuple(sweep_layers(paths, layers.__contains__)))
+
+
+def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]:
+    """The digests and the diff_ids in use. A manifest that cannot be read is used, and uses nothing more."""
+    blobs: set[str] = set()
+    layers: set[str] = set()
+    removed = store.names().get(without)
+    pending = store.roots()
+    if removed is not None:
+        pending.remove(removed)
+    for digest, used in _containers(paths):
+        layers.update(used)
+        with contextlib.suppress(FileNotFoundError):
+            if digest:
+                pending.append(Descriptor(OCI_MANIFEST, digest, os.stat(store.blob_path(digest)).st_size))
+    while pending:
+        descriptor = pending.pop()
+        if descriptor.digest in blobs:
+            continue
+        blobs.add(descriptor.digest)
+        with contextlib.suppress(NotFound, DigestMismatch, InvalidImage):
+            if descriptor.media_type in INDEXES:
+                pending += parse_index(store.read_blob(descriptor), descriptor.digest)
+                continue
+            manifest, config = store.read_image(descriptor, descriptor.digest)
+            blobs.update(blob.digest for blob in (manifest.config, *manifest.layers))
+            layers.update(config["rootfs"]["diff_ids"])
+    return blobs, layers
+
+
+def _containers(paths: Paths) -> list[tuple[str, set[str]]]:
+    """Each container's image digest, and the layers that its definition lists, as diff_ids or as directories."""
+    found = []
+    for name in list_directory(paths.containers):
+        path = os.path.join(paths.container(name), "container.json")
+        definition = read_json(path)
+        if definition is None:
+            continue
+        if not isinstance(definition, dict):
+            raise StateCorrupt(path, "not a container's definition")
+        layers = definition.get("layers") or []
+        listed = {os.path.basename(layer).replace("-", ":", 1) for layer in layers if isinstance(layer, str)}
+        try:
+            digest = definition.get("image_digest") or ""
+            found.append((parse_digest("image_digest", digest) if digest else "", listed))
+        except InvalidReference as error:
+            raise StateCorrupt(path, str(error)) from error
+    return found

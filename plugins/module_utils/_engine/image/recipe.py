@@ -1,0 +1,229 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Assemble an image on the host: a base or nothing, layers of the host's files, a configuration.
+
+Promise: same inputs, same digest, bit for bit, on every host; so the digest can be known without writing anything
+(resolve_recipe), and says truly whether assembling would change what is there. Layers are stored uncompressed: what
+a compressor writes differs between its versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import replace
+
+from ..errors import InvalidImage, InvalidOption, KernelError, NotFound
+from ..model.image import ImageConfig
+from .compression import LayerStream, compression_of
+from .layer import DEFAULT_BUDGET, WHITEOUT, clean_path, install_layers
+from .manifest import (
+    DOCKER_LAYER,
+    OCI_CONFIG,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Descriptor,
+    Manifest,
+    encode,
+    image_of,
+    override_config,
+)
+from .platform import host_architecture
+from ..model.reference import normalise
+from .sources import layer_members, source_date_epoch, write_tar
+from .store import Store, read_chunks, write_store
+from .tar import CHARACTER, Member, TarReader
+from .view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from ..model.image import Image, LayerSource, Recipe
+    from ..paths import Paths
+
+    Sink = Callable[[str, Iterable[bytes]], Descriptor]
+
+_OPAQUE = b".wh..wh..opq"
+
+
+def resolve_recipe(paths: Paths, image: Image) -> Image:
+    """``image`` with the digest, layers, size and configuration that assembling it would give. Only reads.
+
+    Raises InvalidOption for a layer or path that cannot be, NotFound for a base that is not there.
+    """
+    store = Store(paths.images)
+    recipe = _recipe(image)
+    base = _Base(store, recipe.base)
+    layers = _make_layers(recipe, base.view(paths), _hash_only)
+    config, manifest = _documents(recipe, base, layers)
+    descriptor = _hash_only(OCI_MANIFEST, (encode(manifest),))
+    return _resolved(image, descriptor, layers, base, config)
+
+
+def assemble_image(paths: Paths, image: Image) -> Image:
+    """Make the image of ``image.recipe`` in the store, unpack its layers, and let its name mean it.
+
+    Returns what resolve_recipe() would. Raises as it does, and KernelError; the name means what it meant before then.
+    """
+    with write_store(paths) as store:
+        recipe = _recipe(image)
+        base = _Base(store, recipe.base)
+        install_layers(paths, store, base.layers)
+        layers = _make_layers(recipe, base.view(paths), store.put_stream)
+        install_layers(paths, store, layers)
+        config, manifest = _documents(recipe, base, layers)
+        store.put_blob(OCI_CONFIG, encode(config))
+        descriptor = store.put_blob(OCI_MANIFEST, encode(manifest))
+        store.tag(normalise("name", image.name), descriptor)
+        return _resolved(image, descriptor, layers, base, config)
+
+
+class _Base:
+    """What an image is built on: another image of the store, or nothing."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.name = normalise("base", name) if name else ""
+        self.config: dict[str, Any] = {}
+        self.layers: list[tuple[Descriptor, str]] = []
+        if name:
+            descriptor = store.names().get(self.name)
+            if descriptor is None:
+                raise NotFound("image", self.name, "pull or assemble it before the image that has it as base")
+            manifest, self.config = store.read_image(descriptor, self.name)
+            self.layers = list(zip(manifest.layers, self.config["rootfs"]["diff_ids"]))
+
+    def view(self, paths: Paths) -> View:
+        for _descriptor, diff_id in self.layers:
+            if not os.path.isdir(paths.layer(diff_id)):
+                raise NotFound("layer", diff_id, f"pull or assemble the base {self.name} again")
+        return View(paths.layer(diff_id) for _descriptor, diff_id in self.layers)
+
+
+def _recipe(image: Image) -> Recipe:
+    if image.recipe is None:
+        raise InvalidOption("name", image.name, "an image with a recipe")
+    return image.recipe
+
+
+def _make_layers(recipe: Recipe, view: View, sink: Sink) -> list[tuple[Descriptor, str]]:
+    """The new layers' blobs and diff_ids, from the lowest; ``sink`` takes the blobs."""
+    made = []
+    for number, source in enumerate(recipe.layers):
+        option = f"layers[{number}]"
+        if _is_archive(source):
+            descriptor, diff_id, members = _archive_layer(option, source, sink)
+        else:
+            contents = layer_members(option, source, view)
+            descriptor = sink(OCI_LAYER, write_tar(contents))
+            diff_id = descriptor.digest
+            members = {path: member for path, (member, _content) in contents.items()}
+        view.push(members)
+        made.append((descriptor, diff_id))
+    return made
+
+
+def _is_archive(source: LayerSource) -> bool:
+    """A file for the root of an image is a tar archive: one that is to be a file there has its name in ``dest``."""
+    return bool(source.path) and source.dest.strip("/") == "" and os.path.isfile(source.path)
+
+
+def _archive_layer(option: str, source: LayerSource, sink: Sink) -> tuple[Descriptor, str, dict[bytes, Member]]:
+    if source.entries:
+        raise InvalidOption(option, source.path, "an archive or entries, each a layer of its own")
+    try:
+        with open(source.path, "rb") as file:
+            stream = LayerStream(file, limit=DEFAULT_BUDGET.size)
+            members = _archive_members(TarReader(stream.read))
+            diff_id = stream.digest()
+            file.seek(0)
+            compression = compression_of(file.read(512))
+            file.seek(0)
+            return sink(OCI_LAYER + (f"+{compression}" if compression else ""), read_chunks(file)), diff_id, members
+    except InvalidImage as error:
+        expected = "a tar archive, plain or compressed; a single file needs dest to say where it goes"
+        raise InvalidOption(f"{option}.path", source.path, f"{expected} ({error})") from error
+    except OSError as error:
+        raise KernelError(f"{option}.path: reading the archive", error) from error
+
+
+def _archive_members(reader: TarReader) -> dict[bytes, Member]:
+    """An archive's members as a View takes them: whiteouts as devices, opaque directories with a slash."""
+    members = {}
+    for member in reader:
+        name = clean_path(member.name)
+        directory, _slash, base = name.rpartition(b"/")
+        if base == _OPAQUE:
+            members[directory + b"/"] = member
+        elif base.startswith(WHITEOUT):
+            hidden = b"/".join(filter(None, (directory, base[len(WHITEOUT) :])))
+            members.setdefault(hidden, Member(hidden, CHARACTER))
+        elif name:
+            members[name] = member
+    return members
+
+
+def _documents(
+    recipe: Recipe, base: _Base, layers: list[tuple[Descriptor, str]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The configuration and the manifest (image-spec, config.md and manifest.md)."""
+    history = [entry for entry in base.config.get("history") or () if isinstance(entry, dict)]
+    history += [{"created_by": f"stowage: {_describe(source)}"} for source in recipe.layers]
+    if recipe.config != ImageConfig():
+        history.append({"created_by": "stowage: config", "empty_layer": True})
+    every = [*base.layers, *layers]
+    config = {
+        "architecture": base.config.get("architecture") or host_architecture(),
+        "os": base.config.get("os") or "linux",
+        "config": override_config(base.config.get("config"), recipe.config),
+        "rootfs": {"type": "layers", "diff_ids": [diff_id for _descriptor, diff_id in every]},
+        "history": history,
+    }
+    if "variant" in base.config:
+        config["variant"] = base.config["variant"]
+    if os.environ.get("SOURCE_DATE_EPOCH"):
+        config["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(source_date_epoch()))
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": _hash_only(OCI_CONFIG, (encode(config),)).to_json(),
+        "layers": [_oci_layer(descriptor).to_json() for descriptor, _diff_id in every],
+    }
+    return config, manifest
+
+
+def _oci_layer(descriptor: Descriptor) -> Descriptor:
+    """A layer of a docker base has the same bytes under an OCI name."""
+    if descriptor.media_type.startswith(DOCKER_LAYER):
+        suffix = {".gzip": "+gzip", ".zstd": "+zstd"}.get(descriptor.media_type[len(DOCKER_LAYER) :], "")
+        return descriptor._replace(media_type=OCI_LAYER + suffix)
+    return descriptor
+
+
+def _describe(source: LayerSource) -> str:
+    """What a layer is, without the host's path, on which the digest must not depend."""
+    if not source.path:
+        return f"{len(source.entries)} entries"
+    return "archive" if _is_archive(source) else f"files at {source.dest}"
+
+
+def _resolved(
+    image: Image, descriptor: Descriptor, layers: list[tuple[Descriptor, str]], base: _Base, config: dict[str, Any]
+) -> Image:
+    name = normalise("name", image.name)
+    encoded = Descriptor(OCI_CONFIG, "", len(encode(config)))
+    manifest = Manifest(encoded, tuple(blob for blob, _diff_id in [*base.layers, *layers]))
+    return replace(image_of(name, descriptor.digest, descriptor.size, manifest, config), recipe=image.recipe)
+
+
+def _hash_only(media_type: str, chunks: Iterable[bytes]) -> Descriptor:
+    """What Store.put_stream() does, without storing."""
+    state = hashlib.sha256()
+    size = 0
+    for chunk in chunks:
+        state.update(chunk)
+        size += len(chunk)
+    return Descriptor(media_type, f"sha256:{state.hexdigest()}", size)

@@ -1,0 +1,234 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images on disk: an OCI image layout (image-spec 1.1, image-layout.md) that skopeo and umoci read and write too.
+
+Promises: a blob is whole and has the digest of its name, or is not there; what is read is verified; what index.json
+names is durable. Writers hold the store's lock; readers need none, since everything is renamed into place. A killed
+writer leaves files under ``.partial`` alone, which the next writer clears.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+
+from ..errors import DigestMismatch, InvalidReference, KernelError, NotFound, StateCorrupt
+from ..linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_atomic, write_json
+from ..linux.libc import check, libc
+from .manifest import OCI_INDEX, Descriptor, Manifest, parse_config, parse_descriptor, parse_manifest
+from ..model.reference import normalise
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, BinaryIO
+
+    from ..paths import Paths
+
+# image-spec, annotations.md: the name that `oci:<layout>:<name>` means to other tools.
+REF_NAME = "org.opencontainers.image.ref.name"
+_LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_PARTIAL = ".partial"
+_CHUNK = 1 << 20
+
+
+class Store:
+    """The blobs and names under one directory. Making one reads and writes nothing."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def blob_path(self, digest: str) -> str:
+        """Where the blob is or would be. ``digest`` has been parsed: it cannot leave the store."""
+        algorithm, _colon, encoded = digest.partition(":")
+        return os.path.join(self.root, "blobs", algorithm, encoded)
+
+    def has_blob(self, descriptor: Descriptor) -> bool:
+        """Whether a blob of that digest and size is there (its content is verified when it is read)."""
+        try:
+            return os.stat(self.blob_path(descriptor.digest)).st_size == descriptor.size
+        except FileNotFoundError:
+            return False
+
+    def is_intact(self, descriptor: Descriptor) -> bool:
+        """Whether the blob is there and has the content that its name says; reads all of it."""
+        state = hashlib.new(descriptor.digest.partition(":")[0])
+        try:
+            with self.open_blob(descriptor) as file:
+                for chunk in read_chunks(file):
+                    state.update(chunk)
+        except NotFound:
+            return False
+        return descriptor.digest == f"{state.name}:{state.hexdigest()}"
+
+    def read_blob(self, descriptor: Descriptor) -> bytes:
+        """The content of a small blob, verified. Raises NotFound, DigestMismatch."""
+        with self.open_blob(descriptor) as file:
+            content = file.read()
+        verify(content, descriptor.digest, self.blob_path(descriptor.digest))
+        return content
+
+    def open_blob(self, descriptor: Descriptor) -> BinaryIO:
+        """A blob to stream from; whoever reads it verifies what comes. Raises NotFound."""
+        try:
+            return open(self.blob_path(descriptor.digest), "rb")
+        except FileNotFoundError as error:
+            raise NotFound("blob", descriptor.digest, "pull or assemble the image again") from error
+
+    def blobs(self) -> list[str]:
+        """The digests of all blobs."""
+        blobs = os.path.join(self.root, "blobs")
+        return [
+            f"{algorithm}:{encoded}"
+            for algorithm in list_directory(blobs)
+            for encoded in list_directory(os.path.join(blobs, algorithm))
+        ]
+
+    def names(self) -> dict[str, Descriptor]:
+        """Every image of the store: its normalised name, and its manifest's descriptor. Raises StateCorrupt."""
+        found = {}
+        for entry in self._entries():
+            name = _ref_name(entry)
+            if name:
+                found[name] = parse_descriptor(entry, f"{name} in {self.root}/index.json")
+        return found
+
+    def roots(self) -> list[Descriptor]:
+        """What index.json names, with entries that other tools wrote under no name of ours."""
+        return [parse_descriptor(entry, f"an entry of {self.root}/index.json") for entry in self._entries()]
+
+    def read_image(self, descriptor: Descriptor, name: str) -> tuple[Manifest, dict[str, Any]]:
+        """An image's manifest and configuration, verified. Raises NotFound, DigestMismatch, InvalidImage."""
+        manifest = parse_manifest(self.read_blob(descriptor), f"the manifest of {name}")
+        return manifest, parse_config(self.read_blob(manifest.config), manifest, f"the configuration of {name}")
+
+    # Writing: only inside write_store() -----------------------------------------------------------
+
+    def put_blob(self, media_type: str, content: bytes) -> Descriptor:
+        """Store ``content``; a blob that is there already, be it damaged, is replaced."""
+        return self.put_stream(media_type, (content,))
+
+    def put_stream(
+        self, media_type: str, chunks: Iterable[bytes], expected: str = "", what: str = "blob"
+    ) -> Descriptor:
+        """Store what ``chunks`` yield, never holding more than one. Raises DigestMismatch, and then stores nothing."""
+        temporary = os.path.join(self.root, _PARTIAL, "blob")
+        algorithm = expected.partition(":")[0] or "sha256"
+        state = hashlib.new(algorithm)
+        try:
+            with open(temporary, "wb", buffering=0) as file:
+                for chunk in chunks:
+                    state.update(chunk)
+                    write_all(file.fileno(), chunk)
+                size = file.tell()
+            digest = f"{algorithm}:{state.hexdigest()}"
+            if expected and digest != expected:
+                raise DigestMismatch(what, expected, digest)
+            os.makedirs(os.path.dirname(self.blob_path(digest)), mode=0o700, exist_ok=True)
+            os.rename(temporary, self.blob_path(digest))
+        except BaseException as error:
+            remove_if_exists(temporary)
+            if isinstance(error, OSError):
+                raise KernelError(f"storing {what}", error) from error
+            raise
+        return Descriptor(media_type, digest, size)
+
+    def tag(self, name: str, descriptor: Descriptor) -> None:
+        """Let ``name`` mean that manifest, durably, with all blobs written before. This is what makes an image be."""
+        entry = {**descriptor.to_json(), "annotations": {REF_NAME: name}}
+        sync_filesystem(self.root)
+        self._write_index([*(other for other in self._entries() if _ref_name(other) != name), entry])
+
+    def untag(self, name: str) -> None:
+        """Forget ``name``; content stays until it is swept."""
+        entries = self._entries()
+        kept = [entry for entry in entries if _ref_name(entry) != name]
+        if len(kept) < len(entries):
+            self._write_index(kept)
+
+    def remove_blob(self, digest: str) -> None:
+        remove_if_exists(self.blob_path(digest))
+
+    def prepare(self) -> None:
+        """Make the layout where it is not whole, and clear what a killed writer left."""
+        shutil.rmtree(os.path.join(self.root, _PARTIAL), ignore_errors=True)
+        for directory in (os.path.join("blobs", "sha256"), _PARTIAL):
+            os.makedirs(os.path.join(self.root, directory), mode=0o700, exist_ok=True)
+        if not os.path.exists(os.path.join(self.root, "oci-layout")):
+            write_atomic(os.path.join(self.root, "oci-layout"), _LAYOUT, durable=False)
+        if not os.path.exists(self._index_path):
+            self._write_index([])
+
+    @property
+    def _index_path(self) -> str:
+        return os.path.join(self.root, "index.json")
+
+    def _entries(self) -> list[dict[str, Any]]:
+        index = read_json(self._index_path)
+        if index is None:
+            return []
+        manifests = index.get("manifests") if isinstance(index, dict) else None
+        if not isinstance(manifests, list) or not all(isinstance(entry, dict) for entry in manifests):
+            raise StateCorrupt(self._index_path, "not an OCI image index")
+        return manifests
+
+    def _write_index(self, entries: list[dict[str, Any]]) -> None:
+        write_json(self._index_path, {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries})
+
+
+@contextlib.contextmanager
+def write_store(paths: Paths) -> Iterator[Store]:
+    """The store, for writing: under its lock, with its layout made and leftovers of a killed writer cleared.
+
+    Raises KernelError where the disk refuses.
+    """
+    with exclusive_lock(paths.image_lock):
+        store = Store(paths.images)
+        try:
+            store.prepare()
+            os.makedirs(paths.layers, mode=0o700, exist_ok=True)
+            yield store
+        except OSError as error:  # a full disk, for one
+            raise KernelError("writing images", error) from error
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """write(2) until all of ``content`` is written."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def verify(content: bytes, digest: str, what: str) -> None:
+    """Raise DigestMismatch unless ``content`` hashes to ``digest``."""
+    algorithm = digest.partition(":")[0]
+    found = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+    if found != digest:
+        raise DigestMismatch(what, digest, found)
+
+
+def sync_filesystem(path: str) -> None:
+    """syncfs(2): everything that was written to the file system of ``path`` is durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check(libc().syncfs(fd), path)
+    finally:
+        os.close(fd)
+
+
+def read_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """A file's content, a piece at a time."""
+    return iter(lambda: file.read(_CHUNK), b"")
+
+
+def _ref_name(entry: dict[str, Any]) -> str:
+    """An entry's name, normalised; empty where it has none that a name can be. Tools may have written short ones."""
+    annotations = entry.get("annotations")
+    name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
+    try:
+        return normalise(REF_NAME, name) if isinstance(name, str) else ""
+    except InvalidReference:
+        return ""

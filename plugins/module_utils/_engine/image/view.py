@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is at a path once layers lie over one another, as overlayfs would show it, with nothing mounted.
+
+A new layer needs it: the directories on the way to its files keep the owner and mode that lower layers gave them, and
+a path through a link of a lower layer (``/bin`` to ``usr/bin``) must not hide the link.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ..errors import InvalidImage
+from .tar import CHARACTER, DIRECTORY, KINDS, SYMLINK, Member
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Union
+
+    # In memory: members by path, opaque directories as paths ending with a slash. On disk: an unpacked layer.
+    Layer = Union[Mapping[bytes, Member], str]
+
+_MAX_LINKS = 40
+_OPAQUE_XATTR = "trusted.overlay.opaque"
+
+
+class View:
+    """Layers over one another, the lowest first; push() adds the topmost. An opaque root hides all below it."""
+
+    def __init__(self, directories: Iterable[str] = ()) -> None:
+        self._layers: list[Layer] = []
+        for directory in directories:
+            self._layers = [directory] if _is_opaque(os.fsencode(directory)) else [*self._layers, directory]
+        self._resolved: dict[bytes, bytes] = {b"": b""}
+
+    def push(self, members: Mapping[bytes, Member]) -> None:
+        self._layers = [members] if b"/" in members else [*self._layers, members]
+        self._resolved = {b"": b""}
+
+    def lookup(self, path: bytes) -> Member | None:
+        """The member at ``path``, whose directory has been resolved; None where there is none or it is hidden."""
+        parts = path.split(b"/")
+        for layer in reversed(self._layers):
+            for depth in range(1, len(parts) + 1):
+                member, opaque = _find(layer, b"/".join(parts[:depth]))
+                if depth == len(parts):
+                    if member is not None:
+                        return None if _is_whiteout(member) else member
+                elif member is None:
+                    if isinstance(layer, str):
+                        break
+                elif member.kind != DIRECTORY:
+                    return None
+                if opaque:
+                    return _lookup_in(layer, path)
+        return None
+
+    def resolve(self, path: bytes) -> bytes:
+        """``path`` with every link on it followed, inside the root; what does not exist is taken as it stands."""
+        known = self._resolved.get(path)
+        if known is not None:
+            return known
+        done: list[bytes] = []
+        pending = path.split(b"/")[::-1]
+        links = 0
+        while pending:
+            part = pending.pop()
+            if part in (b"", b"."):
+                continue
+            if part == b"..":
+                del done[-1:]
+                continue
+            done.append(part)
+            member = self.lookup(b"/".join(done))
+            if member is not None and member.kind == SYMLINK:
+                links += 1
+                if links > _MAX_LINKS:
+                    raise InvalidImage(f"the lower layers have a loop of symbolic links at {path.decode()!r}")
+                done = [] if member.target.startswith(b"/") else done[:-1]
+                pending += member.target.split(b"/")[::-1]
+        self._resolved[path] = resolved = b"/".join(done)
+        return resolved
+
+
+def _find(layer: Layer, path: bytes) -> tuple[Member | None, bool]:
+    """A layer's own member at ``path``, and whether it is opaque."""
+    if not isinstance(layer, str):
+        return layer.get(path), path + b"/" in layer
+    where = os.path.join(os.fsencode(layer), path)
+    try:
+        found = os.lstat(where)
+    except (FileNotFoundError, NotADirectoryError):
+        return None, False
+    kind = KINDS.get(stat.S_IFMT(found.st_mode), CHARACTER)
+    target = os.readlink(where) if kind == SYMLINK else b""
+    device = (os.major(found.st_rdev), os.minor(found.st_rdev))
+    member = Member(path, kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, target=target, device=device)
+    return member, kind == DIRECTORY and _is_opaque(where)
+
+
+def _lookup_in(layer: Layer, path: bytes) -> Member | None:
+    member, _opaque = _find(layer, path)
+    return None if member is None or _is_whiteout(member) else member
+
+
+def _is_whiteout(member: Member) -> bool:
+    return member.kind == CHARACTER and member.device == (0, 0)
+
+
+def _is_opaque(path: bytes) -> bool:
+    try:
+        return os.getxattr(path, _OPAQUE_XATTR) == b"y"
+    except OSError:  # ENODATA: not set; EPERM: not root, who alone sees it
+        return False

@@ -1,0 +1,91 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that are whole or not there: write to a temporary name, fsync, rename; and locks that die with us."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+
+from ..errors import StateCorrupt
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+
+def write_atomic(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Put ``content`` at ``path``, whole or not at all, also if the power goes (``durable``).
+
+    A leftover ``.<name>.tmp`` of a killed run is simply overwritten: writers hold the host's lock.
+    """
+    directory, name = os.path.split(path)
+    temporary = os.path.join(directory, f".{name}.tmp")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        os.fchmod(fd, mode)
+        written = 0
+        while written < len(content):
+            written += os.write(fd, content[written:])
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.rename(temporary, path)
+    if durable:
+        sync_directory(directory)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable (fsync(2), NOTES)."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Write ``value`` as JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=1).encode() + b"\n", mode=mode, durable=durable)
+
+
+def read_json(path: str) -> Any:
+    """What write_json() wrote, or None where there is no such file. Raises StateCorrupt."""
+    try:
+        with open(path, "rb") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise StateCorrupt(path, f"not JSON ({error})") from error
+
+
+def remove_if_exists(path: str) -> None:
+    """unlink(2) that is content when the file is gone already."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def list_directory(path: str) -> list[str]:
+    """The names in a directory, sorted; none where there is no such directory."""
+    try:
+        return sorted(os.listdir(path))
+    except FileNotFoundError:
+        return []
+
+
+@contextlib.contextmanager
+def exclusive_lock(path: str) -> Iterator[None]:
+    """Hold an exclusive flock(2) on ``path``. The kernel lets go of it when this process ends, however it ends."""
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

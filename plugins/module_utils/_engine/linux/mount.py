@@ -1,0 +1,90 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Mounts: mount(2), umount2(2), pivot_root(2), and what is mounted according to proc_pid_mountinfo(5)."""
+
+from __future__ import annotations
+
+import os
+
+from .libc import check, libc, syscall
+
+MS_RDONLY = 1
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_SYNCHRONOUS = 16
+MS_REMOUNT = 32
+MS_MANDLOCK = 64
+MS_DIRSYNC = 128
+MS_NOSYMFOLLOW = 256
+MS_NOATIME = 1024
+MS_NODIRATIME = 2048
+MS_BIND = 4096
+MS_MOVE = 8192
+MS_REC = 16384
+MS_SILENT = 32768
+MS_UNBINDABLE = 1 << 17
+MS_PRIVATE = 1 << 18
+MS_SLAVE = 1 << 19
+MS_SHARED = 1 << 20
+MS_RELATIME = 1 << 21
+MS_I_VERSION = 1 << 23
+MS_STRICTATIME = 1 << 24
+MS_LAZYTIME = 1 << 25
+
+MNT_FORCE = 1
+MNT_DETACH = 2
+UMOUNT_NOFOLLOW = 8
+
+# asm/unistd.h; pivot_root has no wrapper in the C library.
+_PIVOT_ROOT = {"x86_64": 155, "i686": 217, "aarch64": 41, "riscv64": 41, "armv7l": 218, "ppc64le": 203, "s390x": 217}
+
+
+def mount(source: str, target: str, fstype: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises OSError with ``target``."""
+    pointers = (source.encode(), os.fsencode(target), fstype.encode() or None)
+    check(libc().mount(*pointers, flags, data.encode() or None), target)
+
+
+def umount2(target: str, flags: int = 0) -> None:
+    """umount2(2). Raises OSError with ``target``."""
+    check(libc().umount2(os.fsencode(target), flags), target)
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """pivot_root(2). ``pivot_root(".", ".")`` stacks the old root under the new one (its man page, NOTES)."""
+    number = _PIVOT_ROOT[os.uname().machine]
+    syscall(number, os.fsencode(new_root), os.fsencode(put_old), path=new_root)
+
+
+def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str = "") -> None:
+    """Mount an overlay on ``target``: ``lower`` from the topmost layer to the lowest, read-only without ``upper``.
+
+    Colons, commas and backslashes in paths are escaped as Documentation/filesystems/overlayfs.rst says.
+    mount(2) takes one page of options; long lists of layers must be given relative to a working directory.
+    """
+    options = ["lowerdir=" + ":".join(_escape(path, ":,\\") for path in lower)]
+    if upper:
+        options += ["upperdir=" + _escape(upper, ",\\"), "workdir=" + _escape(work, ",\\")]
+    mount("overlay", target, "overlay", 0, ",".join(options))
+
+
+def _escape(path: str, special: str) -> str:
+    return "".join("\\" + character if character in special else character for character in path)
+
+
+def observe_mounts(pid: int | str = "self") -> dict[str, str]:
+    """Mount point to file system type, as the process ``pid`` sees them (proc_pid_mountinfo(5))."""
+    mounts = {}
+    with open(f"/proc/{pid}/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.split(" ")
+            mounts[_unescape(fields[4])] = fields[fields.index("-") + 1]
+    return mounts
+
+
+def _unescape(field: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return field

@@ -1,0 +1,118 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers: what was asked for, and what of it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .cgroup import Limits
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """A container's place in a network. ``address`` is empty until one is assigned; ``connected`` is the kernel's word."""
+
+    network: str
+    address: str = ""
+    aliases: tuple[str, ...] = ()
+    connected: bool = True
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port of the host that leads to one of the container. ``host_ip`` 0.0.0.0 means every address of the host."""
+
+    host_port: int
+    container_port: int
+    protocol: str = "tcp"
+    host_ip: str = "0.0.0.0"
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A file or directory of the host, bound into the container at ``target``."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Security:
+    """What a container's processes may do. Capabilities are names such as CAP_CHOWN; None: docker's default set."""
+
+    cap_add: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    no_new_privileges: bool = True
+    read_only: bool = False
+    privileged: bool = False
+    userns: str = "host"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container as wanted, or as found on this host.
+
+    ``args`` is the whole command line, after the image's entrypoint and command were taken into account.
+    ``image_digest`` names the manifest that the container was made from. ``running`` is None where it does not
+    matter. ``stop_timeout`` is in seconds.
+    """
+
+    name: str
+    image: str
+    image_digest: str = ""
+    args: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str = "/"
+    user: str = ""
+    hostname: str = ""
+    networks: tuple[Attachment, ...] = ()
+    ports: tuple[Port, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    limits: Limits = Limits()
+    cgroup_parent: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
+    extra_hosts: tuple[tuple[str, str], ...] = ()
+    security: Security = Security()
+    stop_signal: str = "SIGTERM"
+    stop_timeout: int = 10
+    runtime: str = ""
+    running: bool | None = True
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """A container that was found on this host. ``pid`` is 0 unless it runs; ``exit_code`` is None until it ended."""
+
+    container: Container
+    pid: int = 0
+    pid_started: int = 0
+    exit_code: int | None = None
+    started_at: str = ""
+    finished_at: str = ""
+
+    @property
+    def running(self) -> bool:
+        return self.pid > 0
+
+
+@dataclass(frozen=True)
+class WantedContainer:
+    """A container as a user asks for it: what they left open is filled from the image and the host (resolve.py).
+
+    ``entrypoint``, ``command``, ``working_dir`` and ``user`` are None where the image's own is meant; ``env`` goes on
+    top of the image's. Attachments of ``container`` may lack an address. ``restart`` and ``recreate`` are orders.
+    """
+
+    container: Container
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str | None = None
+    user: str | None = None
+    stop_signal: str | None = None
+    restart: bool = False
+    recreate: bool = False

@@ -1,0 +1,75 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images by name and digest (OCI image-spec 1.1), and recipes out of which an image is assembled on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a content layer: ``content`` bytes, or a symbolic link to ``target``, or a directory."""
+
+    path: str
+    content: bytes | None = None
+    target: str | None = None
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+
+@dataclass(frozen=True)
+class LayerSource:
+    """Where a layer comes from: a directory or tar archive on the host (``path``), or ``entries`` said in full.
+
+    ``dest`` is where a directory's content goes in the image.
+    """
+
+    path: str = ""
+    dest: str = "/"
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What a container of the image does unless told otherwise (image-spec, config.md). None: as the base has it."""
+
+    entrypoint: tuple[str, ...] | None = None
+    command: tuple[str, ...] | None = None
+    env: tuple[tuple[str, str], ...] = ()
+    working_dir: str | None = None
+    user: str | None = None
+    stop_signal: str | None = None
+    labels: tuple[tuple[str, str], ...] = ()
+    exposed_ports: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An image assembled on the host: ``base`` (the name of an image that is there, or nothing) and layers on it."""
+
+    base: str = ""
+    layers: tuple[LayerSource, ...] = ()
+    config: ImageConfig = ImageConfig()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image of this host.
+
+    ``name`` is normalised (``docker.io/library/quickstart:1``). ``digest`` names the manifest; in a desired state
+    the empty string means that any will do. ``layers`` are the diff_ids from the lowest to the topmost.
+    ``missing`` are the diff_ids whose unpacked directory this host lacks.
+    """
+
+    name: str
+    digest: str = ""
+    layers: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    size: int = 0
+    created: str = ""
+    config: ImageConfig = ImageConfig()
+    recipe: Recipe | None = None
+    insecure: bool = False

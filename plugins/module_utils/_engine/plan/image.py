@@ -1,0 +1,73 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What to do so that a host has an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..model.image import Image
+from .change import Change, Fields
+
+
+@dataclass(frozen=True)
+class _ToImage(Change):
+    desired: Image
+    current: Image | None
+
+    @property
+    def subject(self) -> str:
+        return f"image {self.desired.name}"
+
+    @property
+    def before(self) -> Fields:
+        return _told(self.current)
+
+    @property
+    def after(self) -> Fields:
+        return _told(self.desired)
+
+
+class PullImage(_ToImage):
+    """Fetches what is lacking of an image from its registry."""
+
+
+class AssembleImage(_ToImage):
+    """Makes an image on the host out of its recipe; what is there of it already is kept."""
+
+
+@dataclass(frozen=True)
+class RemoveImage(Change):
+    """Removes a name, and the content that nothing else uses."""
+
+    current: Image
+
+    @property
+    def subject(self) -> str:
+        return f"image {self.current.name}"
+
+    @property
+    def before(self) -> Fields:
+        return _told(self.current)
+
+
+def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]:
+    """Yield the changes; ``desired`` None asks for the image's absence, an empty digest takes any image of the name."""
+    if desired is None:
+        if current is not None:
+            yield RemoveImage(current)
+    elif current is None or desired.digest not in ("", current.digest) or current.missing:
+        yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
+
+
+def _told(image: Image | None) -> Fields:
+    if image is None:
+        return {}
+    told: Fields = {"digest": image.digest or "as the registry has it"}
+    if image.layers:
+        told["layers"] = list(image.layers)
+    if image.missing:
+        told["missing_layers"] = list(image.missing)
+    return told

@@ -1,0 +1,127 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A container on disk: its OCI bundle, and its definition, whose presence says that the bundle is whole."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, replace
+
+from ..errors import InvalidOption, KernelError, NotFound, StateCorrupt
+from ..linux.files import list_directory, read_json, remove_if_exists, write_atomic, write_json
+from ..model.cgroup import Limits
+from ..model.container import Attachment, Container, Port, Security, Volume
+from .spec import ETC_FILES, oci_spec
+from .validate import validate_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from ..paths import Paths
+
+
+_PAIRS = ("env", "labels", "extra_hosts")
+
+
+class Definition:
+    """What container.json holds: the model, the unpacked layers from the lowest to the topmost, the OCI cgroupsPath."""
+
+    def __init__(self, container: Container, layers: Sequence[str], cgroups_path: str) -> None:
+        self.container = container
+        self.layers = list(layers)
+        self.cgroups_path = cgroups_path
+
+
+def prepare_container(paths: Paths, container: Container, *, layers: Sequence[str], cgroups_path: str) -> None:
+    """Write the bundle; what the container wrote before (``upper``) is kept. ``layers``: directories, lowest first.
+
+    Raises InvalidOption, KernelError.
+    """
+    bundle, run = paths.container(container.name), paths.container_run(container.name)
+    rootfs = os.path.join(bundle, "rootfs")
+    spec = oci_spec(container, rootfs=rootfs, run_directory=run, cgroups_path=cgroups_path)
+    validate_config(spec)
+    for layer in layers:
+        if not os.path.isdir(layer):
+            raise InvalidOption("layers", layer, "the directory of an unpacked layer")
+    try:
+        for name in ("rootfs", "upper", "work"):
+            os.makedirs(os.path.join(bundle, name), mode=0o755, exist_ok=True)
+        os.chmod(bundle, 0o700)
+        os.makedirs(run, mode=0o755, exist_ok=True)
+        for name in ETC_FILES:
+            path = os.path.join(run, name)
+            if not os.path.exists(path):
+                content = f"{container.hostname or container.name}\n" if name == "hostname" else ""
+                write_atomic(path, content.encode(), mode=0o644, durable=False)
+        remove_if_exists(os.path.join(run, "exit.json"))
+        write_json(os.path.join(bundle, "config.json"), spec)
+        _write(paths, Definition(container, layers, cgroups_path))
+    except OSError as error:
+        raise KernelError(f"preparing container {container.name!r}", error) from error
+
+
+def save_definition(paths: Paths, container: Container) -> None:
+    """Change the definition of a container that is there; layers and cgroup stay. NotFound where it is not."""
+    definition = read_definition(paths, container.name)
+    _write(paths, Definition(container, definition.layers, definition.cgroups_path))
+
+
+def remove_bundle(paths: Paths, name: str) -> None:
+    """Remove a container's files; the definition goes first, so that a removal cut short is still a removal."""
+    bundle = paths.container(name)
+    remove_if_exists(os.path.join(bundle, "container.json"))
+    shutil.rmtree(bundle, ignore_errors=True)
+    shutil.rmtree(paths.container_run(name), ignore_errors=True)
+    if os.path.isdir(bundle):
+        raise KernelError("removing a container's files", OSError(16, "still in use", bundle))
+
+
+def list_containers(paths: Paths) -> list[str]:
+    """The names of all containers that have a definition."""
+    directory = paths.containers
+    names = list_directory(directory)
+    return [name for name in names if os.path.exists(os.path.join(directory, name, "container.json"))]
+
+
+def read_definition(paths: Paths, name: str) -> Definition:
+    """The definition of a container. Raises NotFound, StateCorrupt."""
+    path = os.path.join(paths.container(name), "container.json")
+    values = read_json(path)
+    if values is None:
+        raise NotFound("container", name, "`stowage ps --all` shows those that are")
+    try:
+        return Definition(parse_container(values["container"]), values["layers"], values["cgroups_path"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise StateCorrupt(path, f"not a definition of ours ({error})") from error
+
+
+def _write(paths: Paths, definition: Definition) -> None:
+    values = {
+        "container": asdict(definition.container),
+        "layers": definition.layers,
+        "cgroups_path": definition.cgroups_path,
+    }
+    write_json(os.path.join(paths.container(definition.container.name), "container.json"), values)
+
+
+def parse_container(values: dict[str, Any]) -> Container:
+    """A Container out of what ``dataclasses.asdict`` and JSON made of it."""
+    plain = replace(Container(name="", image=""), **{k: v for k, v in values.items() if not isinstance(v, (list, dict))})
+    security: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["security"].items()}
+    pairs: dict[str, Any] = {k: tuple((name, value) for name, value in values[k]) for k in _PAIRS}
+    return replace(
+        plain,
+        args=tuple(values["args"]),
+        tmpfs=tuple(values["tmpfs"]),
+        networks=tuple(Attachment(**{**item, "aliases": tuple(item["aliases"])}) for item in values["networks"]),
+        ports=tuple(Port(**item) for item in values["ports"]),
+        volumes=tuple(Volume(**item) for item in values["volumes"]),
+        limits=Limits(**values["limits"]),
+        security=Security(**security),
+        **pairs,
+    )

@@ -1,0 +1,79 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How an init and whoever creates it talk: two pipes, lines of JSON up, single bytes down. Both ends close on exec."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..errors import RuntimeFailed
+from .operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class Channel:
+    """One end. The creator reads ``up`` and writes ``down``; the init the other way round."""
+
+    def __init__(self, reader: int, writer: int) -> None:
+        self.reader = reader
+        self.writer = writer
+        self._rest = b""
+
+    @classmethod
+    def pair(cls) -> tuple[Channel, Channel]:
+        """The creator's end and the init's."""
+        up_reader, up_writer = os.pipe()
+        down_reader, down_writer = os.pipe()
+        return cls(up_reader, down_writer), cls(down_reader, up_writer)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Write one line."""
+        os.write(self.writer, json.dumps(message).encode() + b"\n")
+
+    def hear(self) -> dict[str, Any] | None:
+        """Read one line; None where the other end is gone."""
+        while not self.pending():
+            part = os.read(self.reader, 65536)
+            if not part:
+                return None
+            self._rest += part
+        line, _newline, self._rest = self._rest.partition(b"\n")
+        return dict(json.loads(line))
+
+    def pending(self) -> bool:
+        """Whether a line was read already, together with the one before it."""
+        return b"\n" in self._rest
+
+    def release(self) -> None:
+        """Let the other end go on."""
+        os.write(self.writer, b".")
+
+    def wait(self) -> None:
+        """Wait for release(). RuntimeFailed where the other end is gone: nobody wants this container any more."""
+        if not os.read(self.reader, 1):
+            raise RuntimeFailed("whoever creates the container has gone")
+
+    def close(self) -> None:
+        """Close both."""
+        os.close(self.reader)
+        os.close(self.writer)
+
+
+class TellCreator(Operation):
+    """Tell the creator that a stage is reached, and wait until it lets us go on."""
+
+    def __init__(self, channel: Channel, stage: str) -> None:
+        self.channel = channel
+        self.stage = stage
+
+    def __str__(self) -> str:
+        return f"tell the creator: {self.stage}"
+
+    def execute(self) -> None:
+        self.channel.tell({"stage": self.stage})
+        self.channel.wait()

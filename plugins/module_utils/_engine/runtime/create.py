@@ -1,0 +1,239 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Create a container: the init is born in its namespaces, sets itself up and waits on exec.fifo (OCI ``create``).
+
+Whatever fails, what was made so far is undone: namespaces and mounts end with the init, which is killed; the state
+directory is removed. The cgroup is the caller's to make before and to remove after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+
+from ..errors import InvalidOption, KernelError, RuntimeFailed
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns, write_id_map
+from ..linux.process import send_signal, start_time, wait_gone
+from ..linux.seccomp import compile_filter
+from ..linux.seccomp_profile import parse_flags
+from .channel import Channel
+from .hooks import run_hooks
+from .init import Init, run_init
+from .state import State, create_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from .console import ConsoleSender
+
+
+_KILL_TIMEOUT = 10.0
+
+
+class Membership:
+    """How an init joins its cgroup: files of v1 that it writes to, or a directory of v2 that it is born in."""
+
+    def __init__(self, task_files: Sequence[str] = (), directory: str = "") -> None:
+        self.task_files = task_files
+        self.directory = directory
+
+
+class CreateOptions:
+    """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent."""
+
+    def __init__(self) -> None:
+        self.stdio: Sequence[int] = ()
+        self.send_console: ConsoleSender | None = None
+        self.preserve_fds = 0
+        self.move_root = False
+        self.die_with_parent = False
+        self.as_sibling = False
+        self.membership = Membership()
+        self.channels: tuple[Channel, Channel] | None = None
+        self.creator = (os.getpid(), start_time(os.getpid()))
+
+
+class Created:
+    """An init that waits to be started. ``channel`` ends when its program runs, or tells why that failed."""
+
+    def __init__(self, state: State, pidfd: int, channel: Channel) -> None:
+        self.state = state
+        self.pidfd = pidfd
+        self.channel = channel
+
+    @property
+    def pid(self) -> int:
+        return self.state.pid
+
+
+def create_container(
+    root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions
+) -> Created:
+    """Create ``identity`` out of a valid ``spec``. Raises EngineError after undoing what was done."""
+    if not spec.get("process"):
+        raise InvalidOption("process", None, "an object: there is nothing to create without it")
+    bundle = os.path.abspath(bundle)
+    rootfs = os.path.join(bundle, spec["root"]["path"])
+    if not os.path.isdir(rootfs):
+        raise InvalidOption("root.path", spec["root"]["path"], f"a directory ({rootfs} is none)")
+    program = compile_seccomp(spec)
+    state = create_state(
+        root,
+        identity,
+        {
+            "pid": 0,
+            "started": 0,
+            "bundle": bundle,
+            "rootfs": rootfs,
+            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
+            "annotations": spec.get("annotations") or {},
+            "creator": list(options.creator),
+        },
+    )
+    try:
+        return _create(state, spec, options, program)
+    except OSError as error:
+        state.remove()
+        raise KernelError(f"creating container {identity}", error) from error
+    except BaseException:
+        state.remove()
+        raise
+
+
+def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
+    """The filter of a spec and its flags; empty where it has none."""
+    profile = (spec.get("linux") or {}).get("seccomp")
+    if not profile:
+        return b"", 0
+    return compile_filter(profile), parse_flags(profile)
+
+
+def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, program: tuple[bytes, int]) -> Created:
+    os.mkfifo(state.fifo, 0o600)
+    fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    ours, theirs = options.channels or Channel.pair()
+    pid = 0
+    try:
+        init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
+        init.seccomp, init.seccomp_flags = program
+        init.state = {**state.told(), "status": "creating"}
+        init.task_files = options.membership.task_files
+        init.stdio = options.stdio
+        init.send_console = options.send_console
+        init.preserve_fds = options.preserve_fds
+        init.move_root = options.move_root
+        init.die_with_parent = options.die_with_parent
+        pid, pidfd = _bear(init, ours, options)
+        theirs.close()
+        state.values["pid"], state.values["started"] = pid, start_time(pid)
+        _accompany(state, spec, ours, pid)
+        return Created(state, pidfd, ours)
+    except BaseException:
+        if pid:
+            started = state.values["started"]
+            send_signal(pid, started, signal.SIGKILL)
+            wait_gone(pid, started, _KILL_TIMEOUT)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        raise
+    finally:
+        os.close(fifo)
+
+
+def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
+    """Clone the init into new namespaces, by way of a process that joins those that are given by their path."""
+    flags, joined = CLONE_PARENT if options.as_sibling else 0, 0
+    cgroup_directory = options.membership.directory
+    paths = []
+    for entry in init.linux.get("namespaces") or ():
+        flag = NAMESPACES[entry["type"]][0]
+        if entry.get("path"):
+            joined |= flag
+            paths.append((flag, entry["path"]))
+        elif flag != CLONE_NEWCGROUP:  # unshared by the init, once it is in its cgroup
+            flags |= flag
+    cgroup = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if cgroup_directory else -1
+    try:
+        if not joined:
+            pid, pidfd = clone3(flags, cgroup=cgroup)
+            if pid == 0:
+                os.close(ours.reader)
+                os.close(ours.writer)
+                run_init(init)
+            return pid, pidfd
+        return _bear_in_joined(init, ours, flags, paths, cgroup)
+    finally:
+        if cgroup >= 0:
+            os.close(cgroup)
+
+
+def _bear_in_joined(
+    init: Init, ours: Channel, flags: int, paths: list[tuple[int, str]], cgroup: int
+) -> tuple[int, int]:
+    reader, writer = os.pipe()
+    # The user namespace first, because it decides what may be done about the others.
+    paths.sort(key=lambda entry: entry[0] != NAMESPACES["user"][0])
+    # clone(CLONE_PARENT) so that the helper, too, has the parent that the init shall have.
+    helper, helper_fd = clone3(flags & CLONE_PARENT)
+    if helper == 0:
+        status = 1
+        try:
+            for flag, path in paths:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                setns(fd, flag)
+                os.close(fd)
+            pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
+            if pid == 0:
+                os.close(ours.reader)
+                os.close(ours.writer)
+                run_init(init)
+            os.write(writer, str(pid).encode())
+            status = 0
+        except OSError as error:
+            os.write(writer, f"joining a namespace or cloning into new ones: {error}".encode())
+        finally:
+            os._exit(status)
+    os.close(writer)
+    told = os.read(reader, 4096).decode()
+    os.close(reader)
+    select.select([helper_fd], [], [])
+    os.close(helper_fd)
+    with contextlib.suppress(ChildProcessError):  # a sibling is for our parent to wait for
+        os.waitpid(helper, 0)
+    if not told.isdigit():
+        raise RuntimeFailed(told or "the process that joins the namespaces was killed")
+    return int(told), os.pidfd_open(int(told))
+
+
+def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int) -> None:
+    """Do for the init what it asks for, until it is ready and known to the state file."""
+    while True:
+        message = channel.hear()
+        if message is None:
+            raise RuntimeFailed(f"container {state.id}: its init was killed while it was being set up")
+        if "error" in message:
+            raise RuntimeFailed(f"container {state.id}: {message['error']}")
+        if message["stage"] == "born":
+            _write_maps(spec["linux"], pid)
+        elif message["stage"] == "namespaces":
+            told = {**state.told(), "status": "creating", "pid": pid}
+            run_hooks(spec, "prestart", told)
+            run_hooks(spec, "createRuntime", told)
+        else:
+            state.save()
+            channel.release()
+            return
+        channel.release()
+
+
+def _write_maps(linux: Mapping[str, Any], pid: int) -> None:
+    for name, file in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
+        mappings = [(m["containerID"], m["hostID"], m["size"]) for m in linux.get(name) or ()]
+        write_id_map(f"/proc/{pid}/{file}", mappings)

@@ -1,0 +1,130 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The creator: a short-lived child of the monitor that mounts a container's root and creates the container.
+
+It works in a mount namespace of its own, which the init gets a copy of: the overlay is never seen on the host, and
+goes when the init and all that is in its namespace are gone. The init is born as the monitor's child, not its own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import EngineError, RuntimeFailed
+from ..linux import mount as m
+from ..linux.files import write_json
+from ..linux.mount import mount, mount_overlay
+from ..linux.namespaces import CLONE_NEWNS, unshare
+from ..linux.openat2 import Root
+from ..linux.process import start_time
+from .channel import Channel
+from .create import CreateOptions, Membership, create_container
+from .external import create_external
+from .users import resolve_user
+from .validate import read_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+
+def run_creator(
+    request: dict[str, Any],
+    launcher: tuple[int, int],
+    monitor: int,
+    init: tuple[tuple[int, int], tuple[int, int]],
+    stdio: Sequence[int],
+) -> NoReturn:
+    """Create the container that ``request`` asks for and end.
+
+    ``launcher`` are the pipes from and to it: the cgroup is heard of there, and a failure told. ``monitor`` is told pid
+    and start time, or a dash. ``init`` are the pipes from and to the init, which the monitor has too.
+    """
+    status, answer = 1, b"-"
+    channel = Channel(*launcher)
+    try:
+        answer = b"%d %d" % _create(request, channel, init, stdio)
+        status = 0
+    except EngineError as error:
+        channel.tell({"name": request["name"], "error": str(error)})
+    except Exception as error:
+        channel.tell({"name": request["name"], "error": f"{type(error).__name__}: {error}"})
+    finally:
+        os.write(monitor, answer)
+        os._exit(status)
+
+
+def _create(
+    request: dict[str, Any], launcher: Channel, init: tuple[tuple[int, int], tuple[int, int]], stdio: Sequence[int]
+) -> tuple[int, int]:
+    bundle = request["bundle"]
+    unshare(CLONE_NEWNS)
+    mount("none", "/", flags=m.MS_REC | m.MS_SLAVE)
+    _mount_root(bundle, request["layers"])
+    spec = read_config(bundle)
+    _fill_user(spec, request["user"], bundle)
+    membership = _hear_cgroup(launcher)
+    monitor = os.getppid()
+    up, down = init
+    if request["runtime"]:
+        created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)))
+    else:
+        options = CreateOptions()
+        options.stdio = stdio
+        options.die_with_parent = True
+        options.as_sibling = True
+        options.membership = membership
+        options.channels = Channel(up[0], down[1]), Channel(down[0], up[1])
+        options.creator = (monitor, start_time(monitor))
+        created = create_container(request["state_root"], request["name"], bundle, spec, options)
+    return created.pid, created.state.started
+
+
+def _hear_cgroup(launcher: Channel) -> Membership:
+    message = launcher.hear()
+    if message is None:
+        raise RuntimeFailed("whoever creates the container has gone")
+    if "error" in message:
+        raise RuntimeFailed(message["error"])
+    return Membership(message["task_files"], message["directory"])
+
+
+def _mount_root(bundle: str, layers: list[str]) -> None:
+    """The overlay on ``rootfs``, or a plain bind of ``upper`` where there are no layers."""
+    rootfs, upper, work = (os.path.join(bundle, name) for name in ("rootfs", "upper", "work"))
+    try:
+        if not layers:
+            mount(upper, rootfs, flags=m.MS_BIND)
+            return
+        lower = list(reversed(layers))
+        parents = {os.path.dirname(layer) for layer in lower}
+        if len(parents) == 1:
+            # The options of mount(2) are one page: names without their directory are short enough for 50 layers.
+            os.chdir(parents.pop())
+            lower = [os.path.basename(layer) for layer in lower]
+        mount_overlay(rootfs, lower=lower, upper=upper, work=work)
+    except OSError as error:
+        raise RuntimeFailed(f"mount the layers on {rootfs}: {error.strerror}") from error
+    finally:
+        os.chdir("/")
+
+
+def _fill_user(spec: dict[str, Any], text: str, bundle: str) -> None:
+    """Put the numbers of ``user`` into the spec, and into config.json, where other programs and exec read them."""
+    root = Root(os.path.join(bundle, "rootfs"))
+    root.attach()
+    try:
+        user = resolve_user(text or "0", root)
+    finally:
+        root.close()
+    wanted: dict[str, Any] = {"uid": user.uid, "gid": user.gid}
+    if user.groups:
+        wanted["additionalGids"] = user.groups
+    process = spec["process"]
+    if not any(item.startswith("HOME=") for item in process["env"]):
+        process["env"].append(f"HOME={user.home}")
+    if process["user"] != wanted:
+        process["user"] = wanted
+        write_json(os.path.join(bundle, "config.json"), spec)

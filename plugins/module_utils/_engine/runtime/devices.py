@@ -1,0 +1,138 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Devices in a container's /dev, its links and its console (runtime-spec, config-linux.md, Devices, Default Devices)."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import struct
+
+from ..linux import mount as m
+from ..linux.mount import mount
+from ..linux.openat2 import Root, fd_path
+from .operations import Operation
+
+# Linux, Documentation/admin-guide/devices.txt.
+DEFAULT_DEVICES = {
+    "/dev/null": (1, 3),
+    "/dev/zero": (1, 5),
+    "/dev/full": (1, 7),
+    "/dev/random": (1, 8),
+    "/dev/urandom": (1, 9),
+    "/dev/tty": (5, 0),
+}
+DEFAULT_LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+    "/dev/ptmx": "pts/ptmx",
+}
+
+# asm-generic/ioctls.h; powerpc and others that count differently are not among our architectures for terminals yet.
+TIOCSPTLCK = 0x40045431
+TIOCGPTPEER = 0x5441
+TIOCSCTTY = 0x540E
+TIOCSWINSZ = 0x5414
+
+_KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+class MakeDevice(Operation):
+    """A device node. Where mknod(2) is not allowed (in a user namespace), the host's own is bound instead."""
+
+    def __init__(
+        self, root: Root, path: str, kind: str, number: tuple[int, int], *, mode: int, owner: tuple[int, int]
+    ) -> None:
+        self.root = root
+        self.path = path
+        self.kind = _KINDS[kind]
+        self.device = 0 if kind == "p" else os.makedev(*number)
+        self.mode = mode
+        self.owner = owner
+
+    def __str__(self) -> str:
+        return f"make the device {self.path}"
+
+    def execute(self) -> None:
+        with self.root.parent(self.path) as (fd, name):
+            try:
+                os.mknod(name, self.kind | self.mode, self.device, dir_fd=fd)
+            except FileExistsError:
+                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
+                if stat.S_IFMT(found.st_mode) != self.kind or found.st_rdev != self.device:
+                    raise
+                return
+            except PermissionError:
+                self._bind()
+                return
+            os.chown(name, *self.owner, dir_fd=fd, follow_symlinks=False)
+            os.chmod(name, self.mode, dir_fd=fd)
+
+    def _bind(self) -> None:
+        self.root.make_file(self.path)
+        with self.root.opened(self.path) as target:
+            mount(self.path, fd_path(target), flags=m.MS_BIND)
+
+
+class MakeLink(Operation):
+    """A symbolic link in /dev, where the image has nothing by that name."""
+
+    def __init__(self, root: Root, path: str, target: str) -> None:
+        self.root = root
+        self.path = path
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"link {self.path} to {self.target}"
+
+    def execute(self) -> None:
+        with self.root.parent(self.path) as (fd, name), contextlib.suppress(FileExistsError):
+            os.symlink(self.target, name, dir_fd=fd)
+
+
+class OpenConsole(Operation):
+    """A terminal in the container's own devpts: bound on /dev/console, made the controlling one, given to ``send``.
+
+    The slave is opened through the master (TIOCGPTPEER, Linux 4.13), not by a path that an image could choose.
+    """
+
+    def __init__(
+        self, root: Root, send: Callable[[int], None], *, size: tuple[int, int], owner: int, bind: bool = True
+    ) -> None:
+        self.root = root
+        self.send = send
+        self.size = size
+        self.owner = owner
+        self.bind = bind
+
+    def __str__(self) -> str:
+        return "open a terminal in /dev/pts"
+
+    def execute(self) -> None:
+        with self.root.opened("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as master:
+            fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
+            slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+            try:
+                if any(self.size):
+                    fcntl.ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", *self.size, 0, 0))
+                os.fchown(slave, self.owner, -1)
+                if self.bind:
+                    self.root.make_file("/dev/console")
+                    with self.root.opened("/dev/console") as target:
+                        mount(fd_path(slave), fd_path(target), flags=m.MS_BIND)
+                self.send(master)
+                fcntl.ioctl(slave, TIOCSCTTY, 0)
+                for fd in range(3):
+                    os.dup2(slave, fd)
+            finally:
+                os.close(slave)
+
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable

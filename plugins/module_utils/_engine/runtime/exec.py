@@ -1,0 +1,270 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Enter a running container: one more process in all its namespaces and its cgroup, with no more rights than its init.
+
+While it is ours it cannot be looked into from inside (PR_SET_DUMPABLE, CVE-2019-5736), it has no descriptor but its
+streams, and its working directory is checked (CVE-2024-21626). It dies with its caller unless it is to be left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+
+from ..errors import Conflict, KernelError, NotFound, RuntimeFailed, StateCorrupt
+from ..linux import inherited
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns
+from ..linux.openat2 import Root
+from ..linux.process import is_alive, run_program
+from .bundle import read_definition
+from .channel import Channel
+from .console import ConsoleSender, receive_console, relay
+from .create import Membership, compile_seccomp
+from .devices import OpenConsole
+from .external import external_command
+from .init import DieWithParent, Environment, Execute, FindProgram, Init, plan_process
+from .membership import find_membership
+from .operations import Operation, execute_all
+from .process import NewSession, write_file
+from .state import State, load_state
+from .users import resolve_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
+
+    from ..paths import Paths
+
+
+class EnterOptions:
+    """How to enter. ``stdio`` is put on 0 to 2 where given; ``send_console`` takes the terminal that is made."""
+
+    def __init__(self) -> None:
+        self.stdio: Sequence[int] = ()
+        self.send_console: ConsoleSender | None = None
+        self.preserve_fds = 0
+        self.die_with_parent = True
+        self.membership = Membership()
+
+
+def enter_container(
+    state: State, spec: Mapping[str, Any], process: dict[str, Any], options: EnterOptions
+) -> tuple[int, int]:
+    """Start ``process`` (an OCI process) in a container: pid and pidfd of a child. Raises Conflict, RuntimeFailed."""
+    if state.status() != "running":
+        raise Conflict(f"container {state.id!r} is not running")
+    target = os.pidfd_open(state.pid)
+    ours, theirs = Channel.pair()
+    fifo = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if not is_alive(state.pid, state.started):
+            raise Conflict(f"container {state.id!r} is not running")
+        flags = _differing_namespaces(state.pid)
+        init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=fifo)
+        init.seccomp, init.seccomp_flags = compile_seccomp(spec)
+        init.preserve_fds = options.preserve_fds
+        pid, pidfd = _enter(init, ours, target, flags, options)
+        theirs.close()
+        message = ours.hear()
+        if message is not None:
+            os.close(pidfd)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+            raise RuntimeFailed(f"container {state.id}: {message['error']}")
+        return pid, pidfd
+    except OSError as error:
+        raise KernelError(f"entering container {state.id}", error) from error
+    finally:
+        os.close(target)
+        os.close(fifo)
+        with contextlib.suppress(OSError):
+            ours.close()
+
+
+def _differing_namespaces(pid: int) -> int:
+    """The types of namespace in which ``pid`` is elsewhere than we are."""
+    flags = 0
+    for flag, name in NAMESPACES.values():
+        with contextlib.suppress(FileNotFoundError):
+            if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
+                flags |= flag
+    return flags
+
+
+def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOptions) -> tuple[int, int]:
+    """By way of a child that joins cgroup and namespaces: a pid namespace counts for children alone."""
+    membership = options.membership
+    reader, writer = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        try:
+            inherited.set_dumpable(False)
+            cgroup = os.open(membership.directory, os.O_RDONLY | os.O_DIRECTORY) if membership.directory else -1
+            for path in membership.task_files:
+                write_file(path, "0")
+            # The cgroup namespace comes after the cgroup: where it is mounted with nsdelegate, as systemd does, nobody
+            # comes in from outside of the namespace that they are in (cgroups(7), ENOENT).
+            setns(target, flags & ~CLONE_NEWCGROUP)
+            pid = clone3(CLONE_PARENT, cgroup=cgroup)[0]
+            if pid == 0:
+                if flags & CLONE_NEWCGROUP:
+                    setns(target, CLONE_NEWCGROUP)
+                os.close(ours.reader)
+                os.close(ours.writer)
+                _run_entered(init, options)
+            os.write(writer, b"%d" % pid)
+        except OSError as error:
+            os.write(writer, f"joining the cgroup and the namespaces: {error}".encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    told = os.read(reader, 4096).decode()
+    os.close(reader)
+    os.waitpid(helper, 0)
+    if not told.isdigit():
+        raise RuntimeFailed(told or "the process that enters the container was killed")
+    return int(told), os.pidfd_open(int(told))
+
+
+def _run_entered(init: Init, options: EnterOptions) -> None:
+    try:
+        for target, fd in enumerate(options.stdio):
+            os.dup2(fd, target)
+        sender = options.send_console
+        kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
+        inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
+        execute_all(_plan_entered(init, options))
+    except Exception as error:
+        with contextlib.suppress(OSError):
+            init.channel.tell({"error": str(error)})
+    finally:
+        os._exit(127)
+
+
+def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
+    process = init.spec["process"]
+    root = Root("/")
+    root.attach()
+    yield DieWithParent(True)
+    yield NewSession()
+    if options.send_console:
+        size = process.get("consoleSize") or {}
+        user = process.get("user") or {}
+        rows = (size.get("height", 0), size.get("width", 0))
+        yield OpenConsole(root, options.send_console, size=rows, owner=user.get("uid", 0), bind=False)
+    root.close()
+    yield from plan_process(process, init)
+    environment = Environment(process.get("env") or ())
+    yield FindProgram(process["args"], environment)
+    yield DieWithParent(options.die_with_parent)
+    if process.get("noNewPrivileges"):
+        yield from init.privileges(process).filter
+    yield Execute(process["args"], environment)
+
+
+def plan_entered_process(
+    state: State, spec: Mapping[str, Any], args: Sequence[str], *, env: Mapping[str, str], cwd: str, user: str
+) -> dict[str, Any]:
+    """The container's own process with another command line, more environment, and perhaps another user."""
+    process = {**spec["process"], "args": list(args), "terminal": False}
+    variables = dict(item.partition("=")[::2] for item in process.get("env") or ())
+    if user:
+        root = Root(f"/proc/{state.pid}/root")
+        root.attach()
+        try:
+            found = resolve_user(user, root)
+        finally:
+            root.close()
+        process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": found.groups}
+        variables["HOME"] = found.home
+    variables.update(env)
+    process["env"] = [f"{name}={value}" for name, value in variables.items()]
+    process["cwd"] = cwd or process["cwd"]
+    return process
+
+
+def read_spec(state: State) -> dict[str, Any]:
+    """The configuration that a container was made from. Raises StateCorrupt."""
+    path = os.path.join(state.bundle, "config.json")
+    try:
+        with open(path, "rb") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError) as error:
+        raise StateCorrupt(path, str(error)) from error
+
+
+def exec_process(
+    paths: Paths,
+    name: str,
+    args: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: str = "",
+    user: str = "",
+    tty: bool = False,
+) -> int:
+    """Run a program in a container, on this process's streams or on a terminal of its own; its exit code.
+
+    128 and the signal's number where one ended it. Raises NotFound, Conflict, InvalidOption, RuntimeFailed.
+    """
+    read_definition(paths, name)
+    try:
+        state = load_state(paths.runtime_root, name)
+    except NotFound as error:
+        raise Conflict(f"container {name!r} is not running; start it first") from error
+    spec = read_spec(state)
+    process = plan_entered_process(state, spec, args, env=env or {}, cwd=cwd, user=user)
+    process["terminal"] = tty
+    if state.values.get("runtime"):
+        return _exec_external(paths, state, process)
+    options = EnterOptions()
+    options.membership = find_membership(state.cgroups_path, paths.instance)
+    if not tty:
+        return wait_exit(*enter_container(state, spec, process, options))
+    return run_on_terminal(state, spec, process, options)
+
+
+def run_on_terminal(state: State, spec: Mapping[str, Any], process: dict[str, Any], options: EnterOptions) -> int:
+    """Enter with a terminal, which is this process's own for as long as it takes."""
+    options.send_console, receiver = ConsoleSender.pair()
+    if os.isatty(0):
+        columns, lines = os.get_terminal_size(0)
+        process["consoleSize"] = {"height": lines, "width": columns}
+    pid, pidfd = enter_container(state, spec, process, options)
+    options.send_console.close()
+    relay(receive_console(receiver), pidfd)
+    return wait_exit(pid, pidfd)
+
+
+def wait_exit(pid: int, pidfd: int) -> int:
+    """Wait for a child and pass SIGINT and SIGTERM on to it meanwhile; its exit code as a shell counts."""
+
+    def forward(number: int, _frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, number)
+
+    handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        select.select([pidfd], [], [])
+        status = os.waitpid(pid, 0)[1]
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        os.close(pidfd)
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _exec_external(paths: Paths, state: State, process: dict[str, Any]) -> int:
+    """Have the runtime that made the container do it, on our streams."""
+    runtime = state.values["runtime"]
+    file = os.memfd_create("process", 0)
+    os.write(file, json.dumps(process).encode())
+    run_program(external_command(paths.run_root, runtime, "state", state.id))  # say clearly that it is gone
+    command = external_command(paths.run_root, runtime, "exec", "--process", f"/proc/{os.getpid()}/fd/{file}", state.id)
+    pid = os.posix_spawn(command[0], command, dict(os.environ))
+    return wait_exit(pid, os.pidfd_open(pid))

@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers on another OCI runtime (runc, crun, ...), by its command line: the same bundle, monitor and log.
+
+The monitor is the subreaper of what the runtime forks, so the init becomes its child. In our own state directory
+stands an ``exec.fifo`` (a plain file here) until the container is started, so that its status is told as for our own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+
+from ..errors import RuntimeFailed, Unsupported
+from ..linux.process import run_program, start_time
+from .channel import Channel
+from .create import Created
+from .state import State, create_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+def external_root(run_root: str, runtime: str) -> str:
+    """Where that runtime keeps the state of our containers."""
+    return os.path.join(run_root, "runtimes", os.path.basename(runtime))
+
+
+def external_command(run_root: str, runtime: str, *arguments: str) -> list[str]:
+    """The command line. Unsupported where there is no such program."""
+    program = shutil.which(runtime)
+    if program is None:
+        raise Unsupported(f"runtime {runtime!r} is not installed on this host; install it, or leave runtime out")
+    return [program, "--root", external_root(run_root, runtime), *arguments]
+
+
+def create_external(
+    request: Mapping[str, Any], spec: Mapping[str, Any], stdio: Sequence[int], *, creator: tuple[int, int]
+) -> Created:
+    """Create a container. Raises RuntimeFailed with the runtime's own words."""
+    name, bundle, run_root = request["name"], request["bundle"], request["run_root"]
+    values = {
+        "pid": 0,
+        "started": 0,
+        "bundle": bundle,
+        "rootfs": spec["root"]["path"],
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cgroupsPath": request["cgroups_path"],
+        "annotations": spec.get("annotations") or {},
+        "creator": list(creator),
+        "runtime": request["runtime"],
+    }
+    state = create_state(request["state_root"], name, values)
+    pid_file, log = os.path.join(state.directory, "pid"), os.path.join(state.directory, "log")
+    try:
+        os.makedirs(external_root(run_root, request["runtime"]), mode=0o700, exist_ok=True)
+        command = external_command(run_root, request["runtime"])
+        command += ["--log", log, "--log-format", "json", "create", "--bundle", bundle, "--pid-file", pid_file, name]
+        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(stdio)]
+        child = os.posix_spawn(command[0], command, dict(os.environ), file_actions=actions)
+        status = os.waitpid(child, 0)[1]
+        if status != 0:
+            raise RuntimeFailed(f"container {name}: {request['runtime']} create: {_last_message(log)}")
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        values["pid"], values["started"] = pid, start_time(pid)
+        with open(state.fifo, "x", encoding="ascii"):
+            state.save()
+        return Created(state, os.pidfd_open(pid), Channel(-1, -1))
+    except BaseException:
+        delete_external(run_root, request["runtime"], name)
+        state.remove()
+        raise
+
+
+def start_external(run_root: str, state: State) -> None:
+    """Start a created container."""
+    run_program(external_command(run_root, state.values["runtime"], "start", state.id))
+    os.unlink(state.fifo)
+
+
+def delete_external(run_root: str, runtime: str, name: str) -> None:
+    """Have the runtime remove all that it has of the container, killing it where it runs."""
+    if os.path.isdir(os.path.join(external_root(run_root, runtime), name)):
+        run_program(external_command(run_root, runtime, "delete", "--force", name))
+
+
+def _last_message(log: str) -> str:
+    """The last error of a log in runc's JSON format."""
+    try:
+        with open(log, encoding="utf-8", errors="replace") as file:
+            entries = [json.loads(line) for line in file if line.startswith("{")]
+        return next(str(entry["msg"]) for entry in reversed(entries) if entry.get("level") == "error")
+    except (OSError, ValueError, KeyError, StopIteration):
+        return "it told no reason"

@@ -1,0 +1,67 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The end of a container, as its monitor deals with it: how it ended is written down, then what it had is taken away."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+
+from ..errors import EngineError
+from ..linux.files import write_json
+from .external import delete_external
+from .logs import format_log, format_time
+from .state import State
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def finish_container(request: dict[str, Any], pid: int | None, told: bytes, log: int) -> None:
+    """Reap ``pid`` and record its end (not for a container that was never there: None), then remove the rest."""
+    if pid is not None:
+        _record(request, pid, _error_in(told), log)
+    if request["runtime"]:
+        with contextlib.suppress(EngineError):
+            delete_external(request["run_root"], request["runtime"], request["name"])
+    _remove_cgroup(request)
+    State(request["state_root"], request["name"], {}).remove()
+
+
+def _record(request: dict[str, Any], pid: int, error: str, log: int) -> None:
+    status = os.waitpid(pid, 0)[1]
+    code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    now = time.time_ns()
+    record = {"exit_code": code, "finished_at": format_time(now), "error": error}
+    with contextlib.suppress(OSError):
+        if error:
+            os.write(log, format_log("stderr", f"{error}\n".encode(), now))
+    with contextlib.suppress(FileNotFoundError):  # the container is being removed
+        write_json(os.path.join(request["run"], "exit.json"), record, durable=False)
+
+
+def _error_in(told: bytes) -> str:
+    """What an init said last: nothing, a line of JSON, or words of the monitor's own."""
+    try:
+        return str(json.loads(told)["error"]) if told.startswith(b"{") else told.decode()
+    except (ValueError, KeyError):
+        return told.decode(errors="replace")
+
+
+def _remove_cgroup(request: dict[str, Any]) -> None:
+    # Imported when the container has ended: the monitor stays small until then. Where the engine has been removed
+    # meanwhile, whoever removes the container removes the cgroup.
+    try:
+        from ..cgroup.manager import open_cgroups
+    except ImportError:
+        return
+    path = request["cgroups_path"]
+    with contextlib.suppress(EngineError, OSError):
+        cgroups = open_cgroups(request["instance"])
+        if cgroups.processes(path):
+            cgroups.kill(path)
+        cgroups.destroy(path)

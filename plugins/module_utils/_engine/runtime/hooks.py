@@ -1,0 +1,55 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Hooks (runtime-spec, config.md, POSIX-platform Hooks): programs that get the container's state on stdin, in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+
+from ..errors import RuntimeFailed
+from ..linux.inherited import reset_signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+def run_hooks(spec: Mapping[str, Any], stage: str, state: Mapping[str, Any]) -> None:
+    """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout."""
+    for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
+        status = _run(hook, json.dumps(state).encode())
+        if status != 0:
+            why = "not done within its timeout" if status is None else f"failed with status {status}"
+            raise RuntimeFailed(f"hooks.{stage}[{index}]: {hook['path']} {why}")
+
+
+def _run(hook: Mapping[str, Any], stdin: bytes) -> int | None:
+    source = os.memfd_create("state")
+    os.write(source, stdin)
+    os.lseek(source, 0, os.SEEK_SET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.dup2(source, 0)
+            reset_signals()
+            env = dict(item.partition("=")[::2] for item in hook.get("env") or ())
+            os.execve(hook["path"], list(hook.get("args") or [hook["path"]]), env)
+        finally:
+            os._exit(127)
+    os.close(source)
+    pidfd = os.pidfd_open(pid)
+    try:
+        done = select.select([pidfd], [], [], hook.get("timeout"))[0]
+    finally:
+        os.close(pidfd)
+    if not done:
+        os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    if not done:
+        return None
+    return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

@@ -1,0 +1,357 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the init of a container does between its birth and its program, as one list (runtime-spec, runtime.md, Lifecycle)."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+
+from ..errors import EngineError, RuntimeFailed
+from ..linux import inherited, mount as m
+from ..linux.capabilities import observe_last_capability
+from ..linux.libc import check, libc
+from ..linux.openat2 import Root
+from ..linux.process import start_time
+from .cgroup_mounts import MountCgroups
+from .channel import Channel, TellCreator
+from .devices import DEFAULT_DEVICES, DEFAULT_LINKS, MakeDevice, MakeLink, OpenConsole
+from .hooks import run_hooks
+from .mount_options import PROPAGATION, MountOptions, parse_mount_options
+from .operations import Operation, execute_all
+from .privileges import Privileges
+from .process import (
+    BecomeNamespaceRoot,
+    ChangeDirectory,
+    ChangeUser,
+    JoinCgroup,
+    NewSession,
+    OwnStdio,
+    SetHostname,
+    SetRlimit,
+    SetUmask,
+    WriteFile,
+    find_program,
+    plan_sysctl,
+)
+from .rootfs import BindRoot, MakeReadOnly, MakeRootReadOnly, Mask, MountFilesystem, PivotRoot, SetPropagation
+from .users import resolve_user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, NoReturn
+
+    from .console import ConsoleSender
+
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+_AF_INET = 2
+_SOCK_DGRAM = 2
+
+
+class Init:
+    """All that the init needs to know; decided by its creator before it is born."""
+
+    def __init__(self, spec: Mapping[str, Any], *, bundle: str, channel: Channel, fifo: int) -> None:
+        self.spec = spec
+        self.bundle = bundle
+        self.channel = channel
+        self.fifo = fifo
+        self.root = Root(os.path.join(bundle, spec["root"]["path"]))
+        self.state: Mapping[str, Any] = {}
+        self.task_files: Sequence[str] = ()
+        self.seccomp = b""
+        self.seccomp_flags = 0
+        self.last_capability = observe_last_capability()
+        self.stdio: Sequence[int] = ()
+        self.send_console: ConsoleSender | None = None
+        self.preserve_fds = 0
+        self.move_root = False
+        self.die_with_parent = False
+
+    @property
+    def linux(self) -> Mapping[str, Any]:
+        return self.spec.get("linux") or {}
+
+    def has_new(self, namespace: str) -> bool:
+        """Whether the container has a namespace of that type of its own."""
+        return any(n["type"] == namespace and not n.get("path") for n in self.linux.get("namespaces") or ())
+
+    def has(self, namespace: str) -> bool:
+        return any(n["type"] == namespace for n in self.linux.get("namespaces") or ())
+
+    def privileges(self, process: Mapping[str, Any]) -> Privileges:
+        return Privileges(
+            process,
+            seccomp=self.seccomp,
+            seccomp_flags=self.seccomp_flags,
+            last_capability=self.last_capability,
+        )
+
+
+def run_init(init: Init) -> NoReturn:
+    """Be the init: never returns."""
+    try:
+        inherited.set_parent_death_signal(signal.SIGKILL)
+        _take_descriptors(init)
+        execute_all(plan_init(init))
+    except EngineError as error:
+        _tell_failure(init, str(error))
+    except Exception as error:
+        _tell_failure(init, f"{type(error).__name__}: {error}")
+    finally:
+        os._exit(127)
+
+
+def _tell_failure(init: Init, why: str) -> None:
+    try:
+        init.channel.tell({"error": why})
+    except OSError:
+        os.write(2, f"{why}\n".encode())
+
+
+def _take_descriptors(init: Init) -> None:
+    """Put the standard streams in place and close all else that was inherited, but what was asked for."""
+    for target, fd in enumerate(init.stdio):
+        os.dup2(fd, target)
+    kept = [0, 1, 2, init.channel.reader, init.channel.writer, init.fifo]
+    kept += [init.send_console.fd] if init.send_console else []
+    inherited.close_others([*kept, *range(3, 3 + init.preserve_fds)])
+
+
+def plan_init(init: Init) -> Iterator[Operation]:
+    """The operations, in order."""
+    spec, process = init.spec, init.spec["process"]
+    if init.has_new("user"):
+        yield TellCreator(init.channel, "born")
+        yield BecomeNamespaceRoot()
+    yield NewSession()
+    yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
+    if spec.get("hostname") or spec.get("domainname"):
+        yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
+    if init.has_new("network"):
+        yield LoopbackUp()
+    if process.get("oomScoreAdj") is not None:
+        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
+    for name, value in (init.linux.get("sysctl") or {}).items():
+        yield plan_sysctl(name, value)
+    yield from plan_rootfs(init)
+    yield from plan_process(process, init)
+    environment = Environment(process.get("env") or ())
+    yield FindProgram(process["args"], environment)
+    yield TellCreator(init.channel, "ready")
+    yield DieWithParent(init.die_with_parent)
+    yield WaitForStart(init.fifo)
+    if (spec.get("hooks") or {}).get("startContainer"):
+        yield RunHooks(spec, "startContainer", init.state)
+    if process.get("noNewPrivileges"):
+        yield from init.privileges(process).filter
+    yield Execute(process["args"], environment)
+
+
+def plan_rootfs(init: Init) -> Iterator[Operation]:
+    """The mount namespace, from the host's view of it to the container's."""
+    spec, linux, root = init.spec, init.linux, init.root
+    process = spec["process"]
+    propagation = PROPAGATION.get(linux.get("rootfsPropagation") or "", 0)
+    yield SetPropagation(propagation | m.MS_REC if propagation else m.MS_SLAVE | m.MS_REC)
+    yield BindRoot(root)
+    own_dev = True
+    for index, entry in enumerate(spec.get("mounts") or ()):
+        options = parse_mount_options(f"mounts[{index}].options", entry.get("options") or ())
+        own_dev = own_dev and not (os.path.normpath(entry["destination"]) == "/dev" and options.bind)
+        yield _plan_mount(init, entry, options)
+    if own_dev:
+        yield from _plan_devices(root, linux)
+    hooks = spec.get("hooks") or {}
+    if hooks.get("prestart") or hooks.get("createRuntime"):
+        yield TellCreator(init.channel, "namespaces")
+    if hooks.get("createContainer"):
+        yield RunHooks(spec, "createContainer", init.state)
+    if process.get("terminal") and init.send_console:
+        size = process.get("consoleSize") or {}
+        owner = (process.get("user") or {}).get("uid", 0)
+        size = (size.get("height", 0), size.get("width", 0))
+        yield OpenConsole(root, init.send_console, size=size, owner=owner)
+    yield PrepareUser(root, process)
+    for path in linux.get("readonlyPaths") or ():
+        yield MakeReadOnly(root, path)
+    for path in linux.get("maskedPaths") or ():
+        yield Mask(root, path)
+    if spec["root"].get("readonly"):
+        yield MakeRootReadOnly(root)
+    yield PivotRoot(root, move=init.move_root, propagation=propagation & ~m.MS_REC)
+
+
+def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> Operation:
+    destination = os.path.normpath("/" + entry["destination"].lstrip("/"))
+    fstype = entry.get("type") or ""
+    if fstype in ("cgroup", "cgroup2") and not options.bind:
+        return MountCgroups(init.root, destination, options, namespaced=init.has("cgroup"))
+    source = entry.get("source") or ""
+    if options.bind:
+        source = os.path.join(init.bundle, source)
+    return MountFilesystem(init.root, source, destination, fstype, options)
+
+
+def _plan_devices(root: Root, linux: Mapping[str, Any]) -> Iterator[Operation]:
+    extra = {device["path"]: device for device in linux.get("devices") or ()}
+    for path, number in DEFAULT_DEVICES.items():
+        if path not in extra:
+            yield MakeDevice(root, path, "c", number, mode=0o666, owner=(0, 0))
+    for path, device in extra.items():
+        number = (device.get("major") or 0, device.get("minor") or 0)
+        mode = device["fileMode"] if device.get("fileMode") is not None else 0o666
+        owner = (device.get("uid") or 0, device.get("gid") or 0)
+        yield MakeDevice(root, path, device["type"], number, mode=mode & 0o7777, owner=owner)
+    for path, target in DEFAULT_LINKS.items():
+        yield MakeLink(root, path, target)
+
+
+def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
+    """What the process is: limits, user, privileges, directory. Used by exec too."""
+    user = process.get("user") or {"uid": 0, "gid": 0}
+    for limit in process.get("rlimits") or ():
+        yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
+    if not process.get("terminal"):
+        yield OwnStdio(user["uid"])
+    privileges = init.privileges(process)
+    if not process.get("noNewPrivileges"):
+        # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
+        yield from privileges.filter
+    yield from privileges.before_user
+    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or ())
+    yield from privileges.after_user
+    yield DieWithParent(True)
+    if user.get("umask") is not None:
+        yield SetUmask(user["umask"])
+    yield ChangeDirectory(process["cwd"])
+
+
+class Environment:
+    """``env`` of a process: the last of a name counts."""
+
+    def __init__(self, items: Sequence[str]) -> None:
+        self.variables = dict(item.partition("=")[::2] for item in items)
+
+
+class PrepareUser(Operation):
+    """HOME where the environment lacks it, by the container's /etc/passwd; and the working directory where it is missing."""
+
+    def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
+        self.root = root
+        self.process = process
+
+    def __str__(self) -> str:
+        return "find the home of the user, make the working directory"
+
+    def execute(self) -> None:
+        env = self.process.get("env") or []
+        if not any(item.startswith("HOME=") for item in env) and isinstance(self.process, dict):
+            uid = (self.process.get("user") or {}).get("uid", 0)
+            self.process["env"] = [*env, "HOME=" + resolve_user(str(uid), self.root).home]
+        try:
+            self.root.make_directories(self.process["cwd"])
+        except OSError:
+            return  # ChangeDirectory tells what is wrong with it.
+
+
+class LoopbackUp(Operation):
+    """Bring up the loopback interface of a new network namespace."""
+
+    def __str__(self) -> str:
+        return "bring up the interface lo"
+
+    def execute(self) -> None:
+        fd = check(libc().socket(_AF_INET, _SOCK_DGRAM, 0))
+        try:
+            fcntl.ioctl(fd, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
+        finally:
+            os.close(fd)
+
+
+class RunHooks(Operation):
+    """The hooks of a stage that belongs to the container's own namespaces."""
+
+    def __init__(self, spec: Mapping[str, Any], stage: str, state: Mapping[str, Any]) -> None:
+        self.spec = spec
+        self.stage = stage
+        self.state = state
+
+    def __str__(self) -> str:
+        return f"run the {self.stage} hooks"
+
+    def execute(self) -> None:
+        run_hooks(self.spec, self.stage, self.state)
+
+
+class DieWithParent(Operation):
+    """Whether the end of the parent ends this process. A change of user undoes it, so it is said again after that."""
+
+    def __init__(self, die: bool) -> None:
+        self.die = die
+
+    def __str__(self) -> str:
+        return "tie this process's life to its parent's" if self.die else "let this process outlive its parent"
+
+    def execute(self) -> None:
+        inherited.set_parent_death_signal(signal.SIGKILL if self.die else 0)
+
+
+class FindProgram(Operation):
+    """Look the program up now, so that a wrong name is an error of create."""
+
+    def __init__(self, args: Sequence[str], environment: Environment) -> None:
+        self.args = args
+        self.environment = environment
+
+    def __str__(self) -> str:
+        return f"exec {self.args[0]!r}"
+
+    def execute(self) -> None:
+        find_program(self.args, self.environment.variables)
+
+
+class WaitForStart(Operation):
+    """Wait until somebody writes to exec.fifo, which this process has had open since before it lost sight of it."""
+
+    def __init__(self, fifo: int) -> None:
+        self.fifo = fifo
+
+    def __str__(self) -> str:
+        return "wait to be started"
+
+    def execute(self) -> None:
+        poll = select.poll()
+        poll.register(self.fifo, select.POLLIN)
+        while not any(events & select.POLLIN for _fd, events in poll.poll()):
+            # Opened and closed again without a word.
+            raise RuntimeFailed("exec.fifo was closed by whoever opened it to start the container")
+        os.read(self.fifo, 1)
+
+
+class Execute(Operation):
+    """Become the program."""
+
+    def __init__(self, args: Sequence[str], environment: Environment) -> None:
+        self.args = args
+        self.environment = environment
+
+    def __str__(self) -> str:
+        return f"exec {self.args[0]!r}"
+
+    def execute(self) -> None:
+        variables = self.environment.variables
+        inherited.reset_signals()
+        os.execve(find_program(self.args, variables), list(self.args), variables)
+
+
+def own_identity() -> tuple[int, int]:
+    """Pid and start time of this process."""
+    pid = os.getpid()
+    return pid, start_time(pid)

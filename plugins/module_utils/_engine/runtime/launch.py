@@ -1,0 +1,278 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Containers of the engine: created by way of a launcher, started, stopped, deleted. See runtime/__init__.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+from ..cgroup.manager import open_cgroups
+from ..errors import EngineError, InvalidOption, NotFound, RuntimeFailed
+from ..linux.files import read_json
+from ..linux.process import is_alive, send_signal, wait_gone
+from .bundle import Definition, read_definition
+from .external import delete_external, start_external
+from .lifecycle import parse_signal, start_state
+from .membership import membership_of
+from .state import State, load_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any, BinaryIO, Union
+
+    from ..cgroup.interface import Cgroups
+    from ..paths import Paths
+
+# A monitor gives a created container up when its launcher has been gone for so long, in seconds.
+PATIENCE = 30.0
+
+_KILL_TIMEOUT = 10.0
+_MONITOR_TIMEOUT = 10.0
+
+
+class Created:
+    """A container that waits to be started."""
+
+    def __init__(self, name: str, pid: int, started: int) -> None:
+        self.name = name
+        self.pid = pid
+        self.started = started
+
+
+class Failed:
+    """A container that could not be created; nothing of it is left but its bundle."""
+
+    def __init__(self, name: str, error: str) -> None:
+        self.name = name
+        self.error = error
+
+
+def create_containers(
+    paths: Paths,
+    engine: Sequence[str],
+    names: Sequence[str],
+    *,
+    cgroups: Cgroups | None = None,
+    patience: float = PATIENCE,
+) -> Iterator[Union[Created, Failed]]:
+    """Create prepared containers, all at the same time; each is told as soon as it is there.
+
+    ``engine`` is the command line of the installed engine, to which ``launch`` is added. Raises RuntimeFailed where the
+    launcher itself fails.
+    """
+    cgroups = cgroups or open_cgroups(paths.instance)
+    definitions: dict[str, Definition] = {}
+    for name in names:
+        try:
+            definitions[name] = read_definition(paths, name)
+        except EngineError as error:
+            yield Failed(name, str(error))
+    if not definitions:
+        return
+    launcher = Launcher(engine)
+    try:
+        launcher.tell({"containers": [_request(paths, d, patience) for d in definitions.values()]})
+        yield from _converse(launcher, definitions, cgroups)
+    finally:
+        launcher.close()
+
+
+def _request(paths: Paths, definition: Definition, patience: float) -> dict[str, Any]:
+    container = definition.container
+    return {
+        "name": container.name,
+        "bundle": paths.container(container.name),
+        "run": paths.container_run(container.name),
+        "log": os.path.join(paths.container(container.name), "log"),
+        "run_root": paths.run_root,
+        "state_root": paths.runtime_root,
+        "instance": paths.instance,
+        "layers": definition.layers,
+        "user": container.user,
+        "runtime": container.runtime,
+        "cgroups_path": definition.cgroups_path,
+        "patience": patience,
+    }
+
+
+def _converse(
+    launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups
+) -> Iterator[Union[Created, Failed]]:
+    """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done."""
+    results: list[Union[Created, Failed]] = []
+    told: set[str] = set()
+    prepared: set[str] = set()
+    while len(told) < len(definitions):
+        message = launcher.hear()
+        name = message["name"]
+        if "monitor" in message:
+            launcher.tell(_prepare_cgroup(definitions[name], cgroups, message["monitor"]))
+            prepared.add(name)
+        else:
+            told.add(name)
+            prepared.add(name)
+            results.append(_result(message))
+        while results and len(prepared) == len(definitions):
+            yield results.pop(0)
+
+
+def _result(message: dict[str, Any]) -> Union[Created, Failed]:
+    if "error" in message:
+        return Failed(message["name"], message["error"])
+    return Created(message["name"], message["pid"], message["started"])
+
+
+def _prepare_cgroup(definition: Definition, cgroups: Cgroups, monitor: int) -> dict[str, Any]:
+    name, path = definition.container.name, definition.cgroups_path
+    answer = {"name": name, "task_files": [], "directory": ""}
+    if definition.container.runtime:
+        return answer  # another runtime makes it, by config.json
+    try:
+        cgroups.prepare(path, definition.container.limits, monitor)
+        membership = membership_of(cgroups, path)
+        return {**answer, "task_files": list(membership.task_files), "directory": membership.directory}
+    except EngineError as error:
+        return {"name": name, "error": str(error)}
+
+
+class Launcher:
+    """The process out of which monitors are forked, and the conversation with it."""
+
+    def __init__(self, engine: Sequence[str]) -> None:
+        command = [*engine, "launch"]
+        request_reader, request_writer = os.pipe()
+        answer_reader, answer_writer = os.pipe()
+        self._errors = os.memfd_create("launcher")
+        streams = (request_reader, answer_writer, self._errors)
+        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        self._pid = 0
+        try:
+            # Not in the caller's session or group: what ends those must not end containers.
+            self._pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setpgroup=0)
+        except OSError as error:
+            raise RuntimeFailed(f"cannot run the engine {command[0]}: {error.strerror}") from error
+        finally:
+            os.close(request_reader)
+            os.close(answer_writer)
+        self._requests = request_writer
+        self._answers: BinaryIO = os.fdopen(answer_reader, "rb")
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send one line."""
+        content = json.dumps(message).encode() + b"\n"
+        try:
+            while content:
+                content = content[os.write(self._requests, content) :]
+        except BrokenPipeError as error:
+            raise self._failure() from error
+
+    def hear(self) -> dict[str, Any]:
+        """Read one line. RuntimeFailed where the launcher has ended instead."""
+        line = self._answers.readline()
+        if not line:
+            raise self._failure()
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        """Let the launcher end, and wait until it has."""
+        os.close(self._requests)
+        self._answers.close()
+        os.close(self._errors)
+        os.waitpid(self._pid, 0)
+
+    def _failure(self) -> RuntimeFailed:
+        errors = os.pread(self._errors, 65536, 0).decode(errors="replace").strip().splitlines()
+        return RuntimeFailed(f"the container launcher ended early: {errors[-1] if errors else 'it told no reason'}")
+
+
+def start_container(paths: Paths, name: str) -> None:
+    """Start a created container; returns when its program runs. Raises NotFound, Conflict, RuntimeFailed."""
+    state = load_state(paths.runtime_root, name)
+    if state.values.get("runtime"):
+        start_external(paths.run_root, state)
+        return
+    start_state(state)
+    if not is_alive(state.pid, state.started):
+        # It may have done its work already; if its program could not be run, the monitor knows.
+        wait_gone(*state.creator, _MONITOR_TIMEOUT)
+        record = read_exit(paths, name)
+        if record and record.get("error"):
+            raise RuntimeFailed(f"container {name}: {record['error']}")
+
+
+def read_exit(paths: Paths, name: str) -> dict[str, Any] | None:
+    """How the container ended: exit_code, finished_at, error; None where it has not, or unseen."""
+    record = read_json(os.path.join(paths.container_run(name), "exit.json"))
+    return record if isinstance(record, dict) else None
+
+
+def stop_container(paths: Paths, cgroups: Cgroups, name: str, timeout: float = 10.0) -> None:
+    """Ask the container to end, and kill it after ``timeout`` seconds; returns when its end is recorded."""
+    try:
+        state = load_state(paths.runtime_root, name)
+    except NotFound:
+        return
+    if state.pid:
+        if state.status() == "created":
+            timeout = 0.0
+        send_signal(state.pid, state.started, _stop_signal(paths, name))
+        if not wait_gone(state.pid, state.started, timeout):
+            _kill(state, cgroups)
+    if not wait_gone(*state.creator, _MONITOR_TIMEOUT):
+        raise RuntimeFailed(f"container {name}: its monitor (pid {state.creator[0]}) does not end")
+
+
+def _stop_signal(paths: Paths, name: str) -> int:
+    try:
+        return parse_signal("stop_signal", read_definition(paths, name).container.stop_signal or "SIGTERM")
+    except (NotFound, InvalidOption):
+        return signal.SIGTERM
+
+
+def _kill(state: State, cgroups: Cgroups) -> None:
+    send_signal(state.pid, state.started, signal.SIGKILL)
+    if state.cgroups_path and cgroups.processes(state.cgroups_path):
+        cgroups.kill(state.cgroups_path)
+    if not wait_gone(state.pid, state.started, _KILL_TIMEOUT):
+        raise RuntimeFailed(f"container {state.id}: process {state.pid} does not end after SIGKILL")
+
+
+def delete_container(paths: Paths, cgroups: Cgroups, name: str) -> None:
+    """Remove all that runs or is mounted of a container, whatever state a killed run left it in; its bundle stays.
+
+    Idempotent. Raises RuntimeFailed where a process does not end, Conflict where a cgroup does not empty.
+    """
+    try:
+        state = load_state(paths.runtime_root, name)
+    except NotFound:
+        state = State(paths.runtime_root, name, {})
+    if state.values:
+        if state.pid and is_alive(state.pid, state.started):
+            _kill(state, cgroups)
+        # A monitor that still creates the container takes its init with it. One that saw its container end has the
+        # rest to itself, as long as it lives.
+        if not state.pid:
+            send_signal(*state.creator, signal.SIGKILL)
+        if not wait_gone(*state.creator, _MONITOR_TIMEOUT):
+            send_signal(*state.creator, signal.SIGKILL)
+            wait_gone(*state.creator, _MONITOR_TIMEOUT)
+        if state.values.get("runtime"):
+            delete_external(paths.run_root, state.values["runtime"], name)
+    path = state.values.get("cgroupsPath") or _cgroups_path(paths, name)
+    if path:
+        if cgroups.processes(path):
+            cgroups.kill(path)
+        cgroups.destroy(path)
+    state.remove()
+
+
+def _cgroups_path(paths: Paths, name: str) -> str:
+    try:
+        return read_definition(paths, name).cgroups_path
+    except EngineError:
+        return ""

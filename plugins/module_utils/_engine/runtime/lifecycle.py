@@ -1,0 +1,100 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What happens to a container once it is created: start, kill, delete (runtime-spec, runtime.md, Operations)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+import signal
+
+from ..errors import Conflict, InvalidOption, RuntimeFailed
+from ..linux.files import remove_if_exists
+from ..linux.process import is_alive, send_signal, wait_gone
+from .hooks import run_hooks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..cgroup.interface import Cgroups
+    from .state import State
+
+_EXEC_TIMEOUT = 10.0
+_KILL_TIMEOUT = 10.0
+
+
+def start_state(state: State) -> None:
+    """Let the init go on to its program, and wait until it has. Conflict where it is not *created*."""
+    status = state.status()
+    if status != "created":
+        raise Conflict(f"cannot start container {state.id!r}: it is {status}, not created")
+    try:
+        fifo = os.open(state.fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        # Nobody has it open for reading: whoever started the container was stopped before removing the fifo.
+        remove_if_exists(state.fifo)
+        return
+    try:
+        os.write(fifo, b"0")
+        remove_if_exists(state.fifo)
+        poll = select.poll()
+        poll.register(fifo, 0)
+        # POLLERR: the init has closed its end, by exec or by ending.
+        if not poll.poll(_EXEC_TIMEOUT * 1000):
+            raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
+    except BrokenPipeError:
+        remove_if_exists(state.fifo)
+    finally:
+        os.close(fifo)
+
+
+def parse_signal(option: str, text: str) -> int:
+    """``TERM``, ``SIGTERM`` or ``15`` as a number. Raises InvalidOption."""
+    if text.isascii() and text.isdigit() and 0 < int(text) <= signal.SIGRTMAX:
+        return int(text)
+    name = text.upper() if text.upper().startswith("SIG") else "SIG" + text.upper()
+    if name.startswith("SIGRTMIN+") and name[9:].isdigit() and signal.SIGRTMIN + int(name[9:]) <= signal.SIGRTMAX:
+        return int(signal.SIGRTMIN) + int(name[9:])
+    number = getattr(signal, name, None)
+    if not isinstance(number, int) or "_" in name:
+        raise InvalidOption(option, text, "a signal such as SIGTERM, TERM or 15")
+    return int(number)
+
+
+def kill_state(state: State, number: int) -> None:
+    """Send the init a signal. Conflict where there is none any more."""
+    if state.pid == 0 or not send_signal(state.pid, state.started, number):
+        raise Conflict(f"container {state.id!r} is not running")
+
+
+def delete_state(state: State, cgroups: Cgroups | None, *, force: bool) -> None:
+    """Remove a container and its cgroup; ``force`` kills it first. Conflict where it runs."""
+    status = state.status()
+    if status in ("running", "creating") and not force:
+        raise Conflict(f"cannot delete container {state.id!r}: it is {status}; stop it, or use --force")
+    if state.pid and is_alive(state.pid, state.started):
+        send_signal(state.pid, state.started, signal.SIGKILL)
+        if not wait_gone(state.pid, state.started, _KILL_TIMEOUT):
+            raise RuntimeFailed(f"container {state.id!r}: process {state.pid} does not end after SIGKILL")
+    if cgroups is not None and state.cgroups_path:
+        cgroups.kill(state.cgroups_path)
+        cgroups.destroy(state.cgroups_path)
+    spec = _spec_of(state)
+    told = state.told()
+    state.remove()
+    run_hooks(spec, "poststop", told)
+
+
+def _spec_of(state: State) -> dict[str, Any]:
+    """The container's configuration for its hooks; nothing where the bundle is gone."""
+    try:
+        with open(os.path.join(state.bundle, "config.json"), "rb") as file:
+            return dict(json.load(file))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,166 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The monitor: one lean process that stays with a container from before its birth to after its end.
+
+It is forked by the launcher, in a session of its own. A child of it creates the container (creator.py) and goes, and
+with it the memory that this took; the init becomes the monitor's child. The monitor copies its output to the log, waits
+for it, writes ``exit.json``, removes cgroup and runtime state, and ends. A native init dies with its monitor (prctl(2),
+PR_SET_PDEATHSIG): nothing runs unwatched. SIGTERM goes on to the init.
+
+It talks to the launcher in lines of JSON; the pipe from there is also its life line. A container that is not started
+within ``patience`` seconds of the launcher's end is given up.
+
+Every page that is written to after the fork is this monitor's alone, and reading a Python object writes its count of
+references. So what a monitor does until its container ends, it does with as few modules, functions and objects as can
+be: no json, no ctypes, no open(), whose codec would be imported, no contextlib.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+
+from ..errors import EngineError
+from .creator import run_creator
+from .finish import finish_container
+from .logs import format_log
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+_READ_SIZE = 65536
+
+# The init's pidfd, for the signal handler: set in the monitor, inherited by nobody.
+_init: list[int] = []
+
+
+def forward_signal(number: int, _frame: object) -> None:
+    """The handler of SIGTERM, set by the launcher before it forks: what ends us ends the container instead."""
+    if not _init:
+        os._exit(128 + number)
+    signal.pidfd_send_signal(_init[0], number)
+
+
+def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
+    """Be the monitor of one container, with the pipes to and from the launcher: never returns."""
+    status = 1
+    try:
+        _detach()
+        os.write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
+        _monitor(request, reader, writer)
+        status = 0
+    except EngineError as error:
+        os.write(2, str(error).encode())
+    finally:
+        os._exit(status)
+
+
+def _detach() -> None:
+    """Keep nothing of whoever ran the launcher: session, directory, terminal, streams. All else is closed already."""
+    gc.disable()
+    os.setsid()
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open("/dev/null", os.O_RDWR)
+    os.dup2(null, 0)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.close(null)
+    # The container may go for lack of memory; that it went must still be written down.
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"-900")
+        os.close(fd)
+    except OSError:
+        pass
+
+
+def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
+    """Have the container created and stay to its end."""
+    out_reader, out_writer = os.pipe()
+    err_reader, err_writer = os.pipe()
+    told, teller = os.pipe()
+    init_up, init_down = os.pipe(), os.pipe()
+    null = os.open("/dev/null", os.O_RDONLY)
+    child = os.fork()
+    if child == 0:
+        os.close(told)
+        run_creator(request, (reader, writer), teller, (init_up, init_down), (null, out_writer, err_writer))
+    for fd in (null, out_writer, err_writer, teller, init_up[1], *init_down):
+        os.close(fd)
+    answer = os.read(told, _READ_SIZE)
+    os.close(told)
+    os.waitpid(child, 0)
+    pid, _space, started = answer.partition(b" ")
+    if not started:
+        # The creator has told the launcher why, unless it was killed. The init, if it was born, ends as we do.
+        finish_container(request, None, b"", 0)
+        if not answer:
+            text = b"the process that creates the container was killed"
+            os.write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
+        return
+    _init.append(os.pidfd_open(int(pid)))
+    os.write(writer, b'{"name": "%s", "pid": %s, "started": %s}\n' % (request["name"].encode(), pid, started))
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    error = _watch(request, log, (reader, init_up[0]), {out_reader: "stdout", err_reader: "stderr"})
+    finish_container(request, int(pid), error, log)
+
+
+def _watch(request: dict[str, Any], log: int, pipes: tuple[int, int], streams: dict[int, str]) -> bytes:
+    """Wait for whatever comes first, until the init has ended and all that it wrote is in the log.
+
+    Returns what the init said that went wrong when it was to become its program: nothing, as a rule.
+    """
+    launcher, init = pipes
+    error = b""
+    poll = select.poll()
+    for fd in (_init[0], launcher, init, *streams):
+        poll.register(fd, select.POLLIN)
+    timeout = None
+    started = False
+    while True:
+        events = poll.poll(timeout)
+        if not events and not started:
+            error = b"it was not started by whoever created it"
+            signal.pidfd_send_signal(_init[0], signal.SIGKILL)
+            timeout = None
+        for fd, _event in events:
+            if fd in streams:
+                if not _copy(fd, log, streams[fd]):
+                    poll.unregister(fd)
+            elif fd == init:
+                # Its end of the pipe closes when its program runs.
+                poll.unregister(fd)
+                started = True
+                error = error or os.read(fd, _READ_SIZE)
+                timeout = None
+            elif fd == launcher:
+                poll.unregister(fd)
+                if not started and not request["runtime"]:
+                    timeout = request["patience"] * 1000
+        if any(fd == _init[0] for fd, _event in events):
+            break
+    for fd, stream in streams.items():
+        os.set_blocking(fd, False)
+        while _copy(fd, log, stream):
+            pass
+    return error
+
+
+def _copy(fd: int, log: int, stream: str) -> bool:
+    """One read of a stream into the log; False where there is nothing (any more)."""
+    try:
+        content = os.read(fd, _READ_SIZE)
+    except BlockingIOError:
+        return False
+    if content:
+        try:
+            os.write(log, format_log(stream, content, time.time_ns()))
+        except OSError:
+            pass  # a full disk must not stop the container
+    return bool(content)

@@ -1,0 +1,92 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a process may do: capabilities, no_new_privs and the seccomp filter, as operations in the order that the kernel
+wants: the bounding set before the user changes, the other sets after it, the filter when little is left to be done."""
+
+from __future__ import annotations
+
+from ..linux.capabilities import (
+    apply_bounding,
+    apply_sets,
+    capget,
+    prctl_set_keepcaps,
+    split_grantable,
+)
+from ..linux.seccomp import load_filter, prctl_set_no_new_privs
+from .operations import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+class Privileges:
+    """The operations of a process, by when they are due."""
+
+    def __init__(self, process: Mapping[str, Any], *, seccomp: bytes, seccomp_flags: int, last_capability: int) -> None:
+        sets = process.get("capabilities") or {}
+        self.before_user: Sequence[Operation] = [DropBounding(sets, last_capability)]
+        self.after_user: list[Operation] = [SetCapabilities(sets)]
+        if process.get("noNewPrivileges"):
+            self.after_user.append(SetNoNewPrivileges())
+        self.filter: Sequence[Operation] = [LoadFilter(seccomp, seccomp_flags)] if seccomp else []
+
+
+class DropBounding(Operation):
+    """Take from the bounding set what the container shall never get, and keep the rest over the change of user."""
+
+    def __init__(self, sets: Mapping[str, Sequence[str]], last: int) -> None:
+        self.names = sets.get("bounding") or ()
+        self.last = last
+
+    def __str__(self) -> str:
+        return "drop capabilities from the bounding set"
+
+    def execute(self) -> None:
+        # What this host cannot grant is left out (runtime-spec, config.md, Process: warn and go on).
+        mask, _refused = split_grantable(self.names, capget()[1])
+        apply_bounding(mask, self.last)
+        prctl_set_keepcaps(True)
+
+
+class SetCapabilities(Operation):
+    """The effective, permitted, inheritable and ambient sets."""
+
+    def __init__(self, sets: Mapping[str, Sequence[str]]) -> None:
+        self.sets = sets
+
+    def __str__(self) -> str:
+        return "set the capabilities"
+
+    def execute(self) -> None:
+        grantable = capget()[1]
+        names = ("effective", "permitted", "inheritable", "ambient")
+        masks = [split_grantable(self.sets.get(name) or (), grantable)[0] for name in names]
+        prctl_set_keepcaps(False)
+        apply_sets(*masks)
+
+
+class SetNoNewPrivileges(Operation):
+    """No program gives more privileges from now on, set-user-ID or not."""
+
+    def __str__(self) -> str:
+        return "set no_new_privs"
+
+    def execute(self) -> None:
+        prctl_set_no_new_privs()
+
+
+class LoadFilter(Operation):
+    """Install the seccomp filter."""
+
+    def __init__(self, program: bytes, flags: int) -> None:
+        self.program = program
+        self.flags = flags
+
+    def __str__(self) -> str:
+        return f"load the seccomp filter ({len(self.program) // 8} instructions)"
+
+    def execute(self) -> None:
+        load_filter(self.program, self.flags)

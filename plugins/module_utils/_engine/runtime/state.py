@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state of a container of the OCI runtime (runtime-spec, runtime.md, State): one directory, ``<root>/<id>``.
+
+``state.json`` says which process the init is, by pid and start time; the status is what the kernel says of that process
+now. ``exec.fifo`` is there from *created* until *started*. Written atomically; gone from the directory is deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ..errors import Conflict, InvalidOption, NotFound, StateCorrupt
+from ..linux.files import list_directory, read_json, remove_if_exists, write_json
+from ..linux.process import is_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+OCI_VERSION = "1.2.0"
+
+_ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
+
+
+def parse_id(text: str) -> str:
+    """An id as runc allows it, which is also a file name that leads nowhere else."""
+    if not (0 < len(text) <= 255 and _ID_CHARACTERS.issuperset(text) and text not in (".", "..")):
+        raise InvalidOption("container id", text[:80], "1 to 255 letters, digits, '_', '+', '-' or '.'")
+    return text
+
+
+class State:
+    """What is known of one container, and where it is kept. ``pid`` is 0 until the init is ready."""
+
+    def __init__(self, root: str, identity: str, values: dict[str, Any]) -> None:
+        self.root = root
+        self.id = identity
+        self.values = values
+
+    @property
+    def directory(self) -> str:
+        return os.path.join(self.root, self.id)
+
+    @property
+    def fifo(self) -> str:
+        return os.path.join(self.directory, "exec.fifo")
+
+    @property
+    def bundle(self) -> str:
+        return str(self.values["bundle"])
+
+    @property
+    def pid(self) -> int:
+        return int(self.values["pid"])
+
+    @property
+    def started(self) -> int:
+        """The start time of the init, in clock ticks since boot."""
+        return int(self.values["started"])
+
+    @property
+    def cgroups_path(self) -> str:
+        return str(self.values["cgroupsPath"])
+
+    @property
+    def creator(self) -> tuple[int, int]:
+        """Pid and start time of who made the container: with the engine, its monitor."""
+        pid, started = self.values["creator"]
+        return int(pid), int(started)
+
+    def save(self) -> None:
+        """Write state.json. Not synced: a reboot ends containers, and the directory is on a tmpfs."""
+        write_json(os.path.join(self.directory, "state.json"), self.values, durable=False)
+
+    def status(self) -> str:
+        """creating, created, running or stopped."""
+        if self.pid == 0:
+            return "creating" if is_alive(*self.creator) else "stopped"
+        if not is_alive(self.pid, self.started):
+            return "stopped"
+        return "created" if os.path.exists(self.fifo) else "running"
+
+    def told(self) -> dict[str, Any]:
+        """The state as ``state`` prints it and hooks read it."""
+        status = self.status()
+        told = {
+            "ociVersion": OCI_VERSION,
+            "id": self.id,
+            "status": status,
+            "pid": self.pid if status in ("created", "running") else 0,
+            "bundle": self.bundle,
+            "rootfs": self.values["rootfs"],
+            "created": self.values["created"],
+            "owner": "",
+        }
+        if self.values["annotations"]:
+            told["annotations"] = self.values["annotations"]
+        return told
+
+    def remove(self) -> None:
+        """Forget the container. The directory holds files alone."""
+        for name in list_directory(self.directory):
+            remove_if_exists(os.path.join(self.directory, name))
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self.directory)
+
+
+def create_state(root: str, identity: str, values: dict[str, Any]) -> State:
+    """Claim ``identity`` and write its first state. Conflict where a container has that id."""
+    state = State(root, parse_id(identity), values)
+    os.makedirs(root, mode=0o700, exist_ok=True)
+    try:
+        os.mkdir(state.directory, 0o700)
+    except FileExistsError as error:
+        raise Conflict(f"container with id {identity!r} already exists in {root}; delete it first") from error
+    state.save()
+    return state
+
+
+def load_state(root: str, identity: str) -> State:
+    """The state of a container. NotFound where there is none, StateCorrupt where it is not what we wrote."""
+    path = os.path.join(root, parse_id(identity), "state.json")
+    values = read_json(path)
+    if values is None:
+        raise NotFound("container", identity, f"container does not exist in {root}; `list` shows those that do")
+    if not isinstance(values, dict) or not {"pid", "started", "bundle", "cgroupsPath", "creator"} <= values.keys():
+        raise StateCorrupt(path, "fields are missing")
+    return State(root, identity, values)
+
+
+def list_states(root: str) -> list[State]:
+    """Every container of a root, by id; directories without a state (their creator was killed) are left out."""
+    states = []
+    for name in list_directory(root):
+        try:
+            states.append(load_state(root, name))
+        except (NotFound, StateCorrupt, InvalidOption, NotADirectoryError):
+            continue
+    return states

@@ -1,0 +1,197 @@
+#!/usr/bin/python
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Module image: docs, spec and main, nothing else."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image
+short_description: Manage OCI images
+version_added: 0.1.0
+author: Stowage contributors (@stowage)
+description:
+  - Has an image on the host, pulled from its registry or assembled out of layers, or removes it.
+  - An assembled image has the same digest wherever it is made out of the same content. Check mode reads what the layers
+    are made
+    of and tells truly whether the image would be another.
+  - Images are stored as OCI content; layers are unpacked once and shared, read-only, by all containers of the host.
+extends_documentation_fragment:
+  - stowage.engine.attributes
+  - stowage.engine.attributes.noun
+options:
+  name:
+    description:
+      - The image's name with tag or digest. Short names mean what they mean to Docker, so that V(nginx) is
+        V(docker.io/library/nginx:latest).
+    type: str
+    required: true
+  state:
+    description:
+      - Whether the image is to be there. Content that another image or a container uses is kept.
+    type: str
+    choices: [present, absent]
+    default: present
+  pull:
+    description:
+      - V(not_present) takes any image of the name that is on the host; V(always) asks the registry whether it has
+        another.
+    type: str
+    choices: [not_present, always]
+    default: not_present
+  insecure:
+    description:
+      - Whether the registry may be spoken to over plain HTTP.
+    type: bool
+    default: false
+  base:
+    description:
+      - An image of this host on which O(layers) go. Makes this an assembled image.
+    type: str
+  layers:
+    description:
+      - The layers of an assembled image, from the lowest to the topmost, each out of O(layers[].src) or
+        O(layers[].files).
+    type: list
+    elements: dict
+    suboptions:
+      src:
+        description: A directory, a file or a tar archive (plain or gzip) on the host.
+        type: path
+      dest:
+        description: Where a directory's content, or a file, goes in the image.
+        type: str
+        default: /
+      files:
+        description: Files, links and directories that are given here in full.
+        type: list
+        elements: dict
+        suboptions:
+          path:
+            description: The absolute path in the image. Neither O(layers[].files[].content) nor
+              O(layers[].files[].target) makes a directory.
+            type: str
+            required: true
+          content:
+            description: A file's text.
+            type: str
+          target:
+            description: What a symbolic link leads to.
+            type: str
+          mode:
+            description: Permission bits such as V("0644"), which is a file's default; a directory's is V("0755").
+            type: str
+          uid:
+            description: The owner's number.
+            type: int
+            default: 0
+          gid:
+            description: The group's number.
+            type: int
+            default: 0
+  config:
+    description:
+      - What a container of an assembled image does unless told otherwise. What is not given comes from O(base).
+    type: dict
+    suboptions:
+      command:
+        description: The command, a list or a string that is split as a shell would.
+        type: raw
+      entrypoint:
+        description: Goes before the command, a list or a string.
+        type: raw
+      env:
+        description: Environment variables.
+        type: dict
+      working_dir:
+        description: The directory in which the command starts.
+        type: str
+      user:
+        description: The user, by name or number, with C(:group) after it if wanted.
+        type: str
+      stop_signal:
+        description: The signal that asks a container to end.
+        type: str
+      labels:
+        description: Labels of the image.
+        type: dict
+      exposed_ports:
+        description: Ports that the image's program listens on, such as V(80/tcp). For the reader only.
+        type: list
+        elements: str
+seealso:
+  - module: stowage.engine.image_info
+  - module: stowage.engine.container
+"""
+
+EXAMPLES = r"""
+- name: Pull an image
+  stowage.engine.image:
+    name: registry.example.com/shop/frontend:1.4
+
+- name: Assemble an image out of a base and two files
+  stowage.engine.image:
+    name: site:1
+    base: busybox:1
+    layers:
+      - files:
+          - path: /www/index.html
+            content: "Hello\n"
+      - src: /srv/site/static
+        dest: /www/static
+    config:
+      command: [httpd, -f, -h, /www]
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, or in check mode would be, in order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    change:
+      description: The kind of change.
+      type: str
+      sample: UpdateNetwork
+    subject:
+      description: What is changed.
+      type: str
+      sample: network backplane
+    before:
+      description: What differs, as it was found.
+      type: dict
+    after:
+      description: What differs, as it is wanted.
+      type: dict
+    summary:
+      description: The change in one line.
+      type: str
+image:
+  description: The image as it is on the host now; empty if it is absent.
+  returned: always
+  type: dict
+  sample:
+    name: docker.io/library/site:1
+    digest: sha256:0d1f2b6e...
+    size: 1245184
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image import (
+    ARGUMENT_SPEC,
+    ImageNoun,
+    image_wanted,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+
+
+def main() -> None:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    run(module, ImageNoun(refresh=module.params["pull"] == "always"), image_wanted)
+
+
+if __name__ == "__main__":
+    main()

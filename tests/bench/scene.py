@@ -1,0 +1,117 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A host of its own for a benchmark: a network namespace, and both roots on a tmpfs, so that no disk is measured.
+
+What is measured runs in a child of its own that has entered the namespace, as a module's process would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
+from tests.bench.frame import milliseconds
+from tests.kernel.host.world import IMAGE, NOUNS, World, absent, containers_task, image_task
+
+NETWORK = ("network", {"name": "lan", "subnet": "10.77.0.0/16"})
+LIMITS = {"memory": "64M", "cpus": "1", "pids_limit": "50"}
+__all__ = ["IMAGE", "LIMITS", "NETWORK", "World", "absent", "apply_in", "containers_task", "image_task", "look_in", "scene"]
+
+
+@contextlib.contextmanager
+def scene() -> Iterator[World]:
+    """The host, with the image IMAGE. All that is left on it is taken away."""
+    directory = Path(tempfile.mkdtemp(prefix="stowage-test-bench-", dir="/dev/shm"))
+    world = World(directory)
+    try:
+        world.run(image_task())
+        yield world
+    finally:
+        world.close()
+        remove_tree(directory)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory; a container's mounts may take a moment to go."""
+    for _attempt in range(20):
+        shutil.rmtree(directory, ignore_errors=True)
+        if not directory.exists():
+            return
+        time.sleep(0.1)
+    shutil.rmtree(directory)
+
+
+def plan(host: Host, task: tuple[str, dict]) -> list:
+    """The changes that a task comes to: parse, resolve, observe, plan, as a module does."""
+    noun, params = task
+    kind, parse, spec = NOUNS[noun]
+    validated = ArgumentSpecValidator(spec).validate(params)
+    if validated.error_messages:
+        raise ValueError(validated.error_messages)
+    noun = kind()
+    desired = noun.resolve(host, parse(validated.validated_parameters))
+    return list(noun.plan(desired, noun.observe(host)))
+
+
+def apply_in(world: World, task: tuple[str, dict], *, with_plan: bool = False) -> float:
+    """Milliseconds that Host.apply of the task's changes takes; ``with_plan``: observing and planning too."""
+
+    def measure() -> float:
+        host = Host(world.paths, world.engine)
+        start = time.perf_counter()
+        changes = plan(host, task)
+        if not with_plan:
+            start = time.perf_counter()
+        with host.locked():
+            host.apply(changes)
+        took = (time.perf_counter() - start) * 1000
+        if not changes:
+            raise RuntimeError(f"{task} came to no changes: there was nothing to measure")
+        if task[0] == "containers" and "pyroute2" in sys.modules:
+            raise RuntimeError("pyroute2 was imported to start containers")
+        return took
+
+    return world.call(measure)
+
+
+def look_in(world: World, task: tuple[str, dict]) -> float:
+    """Milliseconds that observing and planning takes where nothing is to change."""
+
+    def measure() -> float:
+        host = Host(world.paths, world.engine)
+        changes: list = []
+        took = milliseconds(lambda: changes.extend(plan(host, task)))
+        if changes:
+            raise RuntimeError(f"there was to be nothing to do, but: {[str(change) for change in changes]}")
+        return took
+
+    return world.call(measure)
+
+
+def pss(pid: int) -> float:
+    """A process's proportional share of memory in MB (proc_pid_smaps_rollup)."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError(f"no Pss in /proc/{pid}/smaps_rollup")
+
+
+def processes(*words: str) -> list[int]:
+    """Processes whose command line has all of these words."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            command = Path("/proc", pid, "cmdline").read_bytes()
+            if all(word.encode() in command for word in words):
+                found.append(int(pid))
+    return found

@@ -1,0 +1,151 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""kill -9 of a whole convergence, of monitors and of launchers, at every step and anywhere: the next run converges."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from tests.kernel.host.world import absent, containers_task, image_task, run_tasks, wait_until
+
+NETWORK = ("network", {"name": "lan", "subnet": "10.77.0.0/24"})
+ON_LAN = {"networks": [{"name": "lan"}]}
+WEB = {**ON_LAN, "published_ports": ["8080:80", "127.0.0.1:5300:53/udp"], "cgroup_parent": "shop"}
+DB = {**ON_LAN, "volumes": ["/usr/share:/data:ro"], "memory": "32M"}
+FIRST = (image_task(), ("cgroup", {"name": "shop", "memory": "64M"}), NETWORK, containers_task(web=WEB, db=DB, job={}))
+# What changes live, and a container that is to stop.
+SECOND = (
+    image_task(),
+    ("cgroup", {"name": "shop", "memory": "96M", "pids_limit": "50"}),
+    ("network", {**NETWORK[1], "names": {"far": "10.77.9.9"}, "mtu": 1400}),
+    containers_task(
+        web={**WEB, "published_ports": ["8081:80"], "memory": "48M"},
+        db={**DB, "memory": "24M", "labels": {"a": "b"}},
+        job={"state": "stopped"},
+    ),
+)
+# What takes a new process: another image, environment and subnet.
+THIRD = (
+    image_task(**{"/etc/motd": "new"}),
+    SECOND[1],
+    ("network", {"name": "lan", "subnet": "10.78.0.0/24"}),
+    containers_task(web={**WEB, "env": {"A": "1"}}, db=DB, job={}),
+)
+GONE = tuple(absent(THIRD))
+STORY = (FIRST, SECOND, THIRD, GONE)
+
+
+# Calls of C functions after which something is different on the host. A kill between two of them is one before the
+# second. nft's and mount's functions are called through ctypes, which a profile does not see: their callers count.
+WRITES = {"mkdir", "rename", "unlink", "rmdir", "symlink", "write", "pwrite", "ftruncate", "chmod", "posix_spawn", "mkfifo"}
+WRITES |= {"send", "sendto", "sendmsg", "pidfd_send_signal"}
+CALLERS = {"apply_ruleset"}
+
+
+def kill_self():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def at_step(number):
+    """A progress callback that kills this process before step ``number``, counted from 0."""
+    steps = iter(range(number + 1))
+
+    def progress(_line):
+        if next(steps) == number:
+            kill_self()
+
+    return progress
+
+
+def at_write(number, tell=None):
+    """From now on, kill this process when it is about to make its write ``number``; ``tell`` counts along."""
+    counted = itertools.count(1)
+
+    def profile(frame, event, argument):
+        if (event == "c_call" and argument.__name__ in WRITES) or (event == "call" and frame.f_code.co_name in CALLERS):
+            count = next(counted)
+            if tell:
+                tell(count)
+            if count == number:
+                kill_self()
+
+    threading.setprofile(profile)
+    sys.setprofile(profile)
+
+
+def demand(world, tasks):
+    """Run to the end what was killed, and everything is as it should be."""
+    world.run(*tasks)
+    world.demand_sound(*tasks)
+    if tasks is GONE:
+        world.demand_nothing_left()
+
+
+def test_before_every_step(world):
+    number = 0
+    more = True
+    while more:
+        more = False
+        for tasks in STORY:
+            pid = world.start(lambda tasks=tasks: run_tasks(world.paths, tasks, False, at_step(number)))  # noqa: B023
+            more |= world.end(pid)
+            demand(world, tasks)
+        number += 1
+    assert number > 12
+
+
+def count_writes(world, tasks):
+    """How many writes a run makes."""
+    def run():
+        counts = []
+        at_write(0, counts.append)
+        run_tasks(world.paths, tasks, False)
+        sys.setprofile(None)
+        return counts[-1]
+
+    return world.call(run)
+
+
+def test_before_any_write(world):
+    chance = random.Random(1)
+    counts = [count_writes(world, tasks) for tasks in STORY]
+    assert min(counts) > 50, counts
+    print(counts)
+    for _ in range(int(os.environ.get("KILLS", "8"))):
+        for tasks, count in zip(STORY, counts):
+            number = chance.randrange(1, count)
+            print("phase", STORY.index(tasks), "write", number, flush=True)
+            pid = world.begin(*tasks, before=lambda: at_write(number))  # noqa: B023
+            assert world.end(pid)
+            demand(world, tasks)
+
+
+def test_at_any_instant(world):
+    """The module process is killed, and in turns also monitors, the launcher and inits: whatever there is of the engine."""
+    chance = random.Random(2)
+    killed = 0
+    for turn in range(int(os.environ.get("KILLS", "8"))):
+        for tasks in STORY:
+            pid = world.begin(*tasks)
+            time.sleep(chance.uniform(0.02, 0.5))
+            if turn % 2 == 0:
+                os.kill(pid, signal.SIGKILL)
+                killed += world.end(pid)
+            else:
+                others = world.engine_processes()
+                victim = chance.choice(others) if others else pid
+                print("phase", STORY.index(tasks), "victim", victim, victim == pid, open(f"/proc/{victim}/stat").read()[:60] if os.path.exists(f"/proc/{victim}") else "gone", flush=True)
+                try:
+                    os.kill(victim, signal.SIGKILL)
+                    killed += 1
+                except ProcessLookupError:
+                    pass
+                world.end(pid)
+            demand(world, tasks)

@@ -1,0 +1,201 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real parts for image tests: a registry on loopback, layers made by tarfile, trees as the kernel shows them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import socket
+import stat
+import subprocess
+import tarfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer import lower_directories
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.libc import check, libc
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import (
+    MS_PRIVATE,
+    MS_REC,
+    mount,
+    mount_overlay,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
+
+CLONE_NEWNS = 0x20000
+# bcrypt of "s3cret-word", the password of "user" at the registry with logins.
+HTPASSWD = "user:$2b$04$uFO2BF4i8kjyWG/SvDXYCO5U758v1mjyZYYr/CHJ7qk23hw6Yrl8q\n"
+PASSWORD = "s3cret-word"
+
+Tree = dict[str, tuple[object, ...]]
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    return Paths(str(tmp_path / "lib"), str(tmp_path / "run"))
+
+
+def run(*argv: str) -> str:
+    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{argv}: {done.stderr}"
+    return done.stdout
+
+
+class Registry:
+    """Debian's docker-registry on a free port of loopback."""
+
+    def __init__(self, directory: Path, *, htpasswd: str = "") -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.host = f"127.0.0.1:{port}"
+        self.storage = directory / "storage"
+        config = {
+            "version": "0.1",
+            "log": {"level": "error"},
+            "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}},
+            "http": {"addr": self.host},
+        }
+        if htpasswd:
+            (directory / "htpasswd").write_text(htpasswd)
+            config["auth"] = {"htpasswd": {"realm": "stowage", "path": str(directory / "htpasswd")}}
+        (directory / "config.yml").write_text(json.dumps(config))
+        log = (directory / "log").open("wb")
+        self.process = subprocess.Popen(
+            ["docker-registry", "serve", str(directory / "config.yml")], stderr=log, stdout=log
+        )
+        for _attempt in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError((directory / "log").read_text())
+
+    def put_manifest(self, repository: str, reference: str, media_type: str, content: bytes) -> None:
+        request = urllib.request.Request(
+            f"http://{self.host}/v2/{repository}/manifests/{reference}", content, method="PUT"
+        )
+        request.add_header("Content-Type", media_type)
+        urllib.request.urlopen(request, timeout=10).close()
+
+    def blob(self, digest: str) -> Path:
+        encoded = digest.split(":")[1]
+        return self.storage / "docker/registry/v2/blobs/sha256" / encoded[:2] / encoded / "data"
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    found = Registry(tmp_path_factory.mktemp("registry"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="session")
+def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    found = Registry(tmp_path_factory.mktemp("locked"), htpasswd=HTPASSWD)
+    yield found
+    found.close()
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
+    """A tarfile member of any shape, possible or not."""
+    info = tarfile.TarInfo(name)
+    info.type = kind
+    info.mode = 0o755 if kind == tarfile.DIRTYPE else 0o644
+    for key, value in fields.items():
+        setattr(info, key, value)
+    return info
+
+
+def layer_of(*members: tarfile.TarInfo, content: bytes = b"content") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for info in members:
+            if info.type == tarfile.REGTYPE:
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            else:
+                archive.addfile(info)
+    return buffer.getvalue()
+
+
+def digest_of(content: bytes) -> str:
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def tree_of(root: str | Path, *, xattrs: bool = True) -> Tree:
+    """Everything under a directory that an image speaks of; times are left out for directories on the way."""
+    found: Tree = {}
+    inodes: dict[tuple[int, int], str] = {}
+    root = str(root)
+    for directory, names, files in os.walk(root):
+        for name in sorted(names + files):
+            path = os.path.join(directory, name)
+            relative = os.path.relpath(path, root)
+            status = os.lstat(path)
+            what: object = None
+            if stat.S_ISREG(status.st_mode):
+                first = inodes.setdefault((status.st_dev, status.st_ino), relative)
+                what = (digest_of(Path(path).read_bytes()), first, status.st_mtime_ns)
+            elif stat.S_ISLNK(status.st_mode):
+                what = os.readlink(path)
+            elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+                what = status.st_rdev
+            attributes = ()
+            if xattrs and not stat.S_ISLNK(status.st_mode):
+                kept = [
+                    key for key in os.listxattr(path, follow_symlinks=False) if not key.startswith("trusted.overlay")
+                ]
+                attributes = tuple((key, os.getxattr(path, key, follow_symlinks=False)) for key in sorted(kept))
+            found[relative] = (oct(status.st_mode), status.st_uid, status.st_gid, what, attributes)
+    return found
+
+
+def overlay_tree(paths: Paths, layers: Sequence[str], directory: Path) -> Tree:
+    """What a container with these layers would see: a real overlay, mounted in a mount namespace of a child."""
+    target = directory / "merged"
+    target.mkdir(exist_ok=True)
+
+    def look() -> Tree:
+        check(libc().unshare(CLONE_NEWNS))
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
+        lower = lower_directories(paths, layers)
+        empty = directory / "empty"
+        empty.mkdir(exist_ok=True)
+        mount_overlay(str(target), lower=[*lower, str(empty)])  # overlayfs wants two lower directories at least
+        return tree_of(target)
+
+    return in_child(look)
+
+
+def in_child(function: Callable[[], Tree]) -> Tree:
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            os.close(reader)
+            with os.fdopen(writer, "wb") as out:
+                pickle.dump(function(), out)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as result:
+        content = result.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return pickle.loads(content)

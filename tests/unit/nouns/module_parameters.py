@@ -1,0 +1,44 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A task's arguments as a module gets them, through Ansible's own validator; and how each noun takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns import (
+    cgroup,
+    container,
+    engine,
+    image,
+    network,
+)
+
+# Argument spec, required_if, and the parser of each module.
+MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]], Any]]] = {
+    "cgroup": (cgroup.ARGUMENT_SPEC, [], cgroup.cgroup_wanted),
+    "container": (container.ARGUMENT_SPEC, container.REQUIRED_IF, container.container_wanted),
+    "containers": (container.LIST_SPEC, [], container.containers_wanted),
+    "host": (engine.ARGUMENT_SPEC, [], engine.engine_wanted),
+    "image": (image.ARGUMENT_SPEC, [], image.image_wanted),
+    "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
+}
+
+
+def validate(module: str, arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """(parameters with defaults and types, Ansible's complaints)."""
+    spec, required_if, _parse = MODULES[module]
+    result = ArgumentSpecValidator(spec, required_if=required_if).validate(dict(arguments))
+    return result.validated_parameters, result.error_messages
+
+
+def wanted(module: str, **arguments: Any) -> Any:
+    """What the module's one thing comes to in the model."""
+    parameters, complaints = validate(module, arguments)
+    assert not complaints, complaints
+    found = MODULES[module][2](parameters)
+    return next(iter(found.values())) if len(found) == 1 else found

@@ -1,0 +1,72 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every module's argument spec is what its documentation says, fragments and suboptions included.
+
+ansible-test's validate-modules looks at the same, in minutes; this takes a moment.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC
+from tests.unit.nouns.module_parameters import MODULES
+
+PLUGINS = "ansible_collections.stowage.engine.plugins"
+FILES = sorted((Path(__file__).parents[3] / "plugins/modules").glob("[a-z]*.py"))
+NO_SPEC: dict[str, Any] = {}
+SPECS = {name: spec for name, (spec, _required_if, _parse) in MODULES.items()}
+SPECS |= {file.stem: INFO_SPEC for file in FILES if file.stem.endswith("_info")} | {"host_info": NO_SPEC}
+
+
+def documented(module: str) -> dict[str, Any]:
+    """The documented options of a module, those of its fragments included."""
+    docs = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
+    options = dict(docs.get("options") or {})
+    for name in docs["extends_documentation_fragment"]:
+        _namespace, _collection, file, *part = name.split(".")
+        fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{file}").ModuleDocFragment
+        options |= yaml.safe_load(getattr(fragment, (part or ["documentation"])[0].upper())).get("options") or {}
+    return options
+
+
+def find_differences(options: dict[str, Any], spec: dict[str, Any], place: str) -> Iterator[str]:
+    """What the documented ``options`` and the argument ``spec`` say differently, one line each."""
+    for name in sorted({*options, *spec}):
+        if name not in options or name not in spec:
+            yield f"{place}{name}: only in the {'argument spec' if name in spec else 'documentation'}"
+            continue
+        told, real = options[name], spec[name]
+        for field, default in (
+            ("type", "str"),
+            ("required", False),
+            *dict.fromkeys(("default", "elements"), None).items(),
+        ):
+            if told.get(field, default) != real.get(field, default):
+                yield f"{place}{name}: {field} is documented as {told.get(field)!r} and is {real.get(field)!r}"
+        for field in ("choices", "aliases"):
+            if [*told.get(field, ())] != [*real.get(field, ())]:
+                yield f"{place}{name}: {field} are documented as {told.get(field)!r} and are {real.get(field)!r}"
+        yield from find_differences(told.get("suboptions", {}), real.get("options", {}), f"{place}{name}.")
+
+
+@pytest.mark.parametrize("module", [file.stem for file in FILES])
+def test_the_argument_spec_is_documented(module: str) -> None:
+    assert list(find_differences(documented(module), SPECS[module], "")) == []
+
+
+def test_a_difference_is_found() -> None:
+    spec = {"a": {"type": "list", "options": {"b": {"type": "int", "default": 1}}}, "c": {"type": "str"}}
+    options = {"a": {"type": "list", "suboptions": {"b": {"type": "int", "default": 2}}}, "d": {}}
+    assert list(find_differences(options, spec, "")) == [
+        "a.b: default is documented as 2 and is 1",
+        "c: only in the argument spec",
+        "d: only in the documentation",
+    ]

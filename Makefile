@@ -35,13 +35,13 @@ kernel: test-setup ## tests on the real kernel of this machine (root)
 	$(pytest) tests/kernel
 
 integration: test-setup ## ansible-test integration, a target per module (root)
-	tests/ansible-test.sh integration --color no --allow-root --allow-destructive
+	tests/integration.sh $(only)
 
-two-host: test-setup ## the quickstart on two hosts of namespaces, checked step by step (root)
-	$(pytest) tests/fleet/test_quickstart.py
+two-host: test-setup ## hosts made of namespaces, and the quickstart on two of them, checked step by step (root)
+	$(pytest) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py
 
-fleet: test-setup ## the quickstart's host part on a virtual machine with systemd and cgroup v2 (root)
-	$(pytest) tests/fleet/test_vm.py
+fleet: test-setup ## virtual machines with systemd and cgroup v2, and the quickstart on one (root)
+	$(pytest) tests/fleet/test_vm.py tests/fleet/test_vm_cgroup.py tests/fleet/test_vm_quickstart.py
 
 bench: test-setup ## benchmarks, each against a peer in the same run (root)
 	$(python) -m tests.bench

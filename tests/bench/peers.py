@@ -26,7 +26,7 @@ _MNT_DETACH = 2
 
 def make_bundle(world, name: str, args: list[str]) -> Path:
     """The OCI bundle that our engine makes of a container, for others to run: the same config.json on a plain root."""
-    world.run(containers_task(**{name: {"command": args, "state": "present", "networks": []}}))
+    world.run(containers_task(**{name: {"command": args, "state": "stopped"}}))
     ours = Path(world.paths.container(name))
     bundle = world.directory / f"bundle-{name}"
     bundle.mkdir()
@@ -35,6 +35,7 @@ def make_bundle(world, name: str, args: list[str]) -> Path:
     shutil.copytree(world.paths.container_run(name), files)
     text = json.dumps(config).replace(world.paths.container_run(name), str(files))
     config = json.loads(text)
+    config["ociVersion"] = "1.0.2"  # crun of Debian 12 refuses later ones
     config["root"] = {"path": "rootfs", "readonly": False}
     config["linux"]["cgroupsPath"] = f"/{world.instance}/{name}.peer"
     (bundle / "config.json").write_text(json.dumps(config))
@@ -57,7 +58,9 @@ def run_quietly(command: list[str], env: Mapping[str, str] | None = None) -> Non
 
 def timed_program(command: list[str], env: Mapping[str, str] | None = None) -> float:
     """Milliseconds from the spawning of a program to its end; no thread, no pipe."""
-    streams = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
+    said = os.memfd_create("said")
+    streams = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
+    streams.append((os.POSIX_SPAWN_DUP2, said, 2))
     status = 0
 
     def run() -> None:
@@ -66,8 +69,10 @@ def timed_program(command: list[str], env: Mapping[str, str] | None = None) -> f
         status = os.waitpid(pid, 0)[1]
 
     took = milliseconds(run)
+    message = os.pread(said, 2000, 0).decode(errors="replace")
+    os.close(said)
     if status:
-        raise RuntimeError(f"{' '.join(command)} failed with status {status}")
+        raise RuntimeError(f"{' '.join(command)} failed: {message}")
     return took
 
 
@@ -111,7 +116,7 @@ class Podman:
         # runc, because podman's crun refuses hybrid hosts; the limits, because podman else asks for more than there are.
         containers.write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\nlog_driver = "k8s-file"\n'
-            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\n'
+            '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nlock_type = "file"\n'
             f'tmp_dir = "{self.directory}/tmp"\n'
         )
         storage.write_text(

@@ -19,9 +19,14 @@ from pathlib import Path
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import engine_command
 from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
 from tests.bench.frame import milliseconds
 from tests.kernel.host.world import IMAGE, NOUNS, World, absent, containers_task, image_task
+
+# The tests' world imports it once for all of its runs; a module does not, and must not to start containers.
+for _name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
+    del sys.modules[_name]
 
 NETWORK = ("network", {"name": "lan", "subnet": "10.77.0.0/16"})
 LIMITS = {"memory": "64M", "cpus": "1", "pids_limit": "50"}
@@ -33,6 +38,7 @@ def scene() -> Iterator[World]:
     """The host, with the image IMAGE. All that is left on it is taken away."""
     directory = Path(tempfile.mkdtemp(prefix="stowage-test-bench-", dir="/dev/shm"))
     world = World(directory)
+    world.engine = engine_command(world.paths)
     try:
         world.run(image_task())
         yield world

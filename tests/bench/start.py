@@ -22,7 +22,7 @@ _ROUNDS = 21
 def measure() -> Iterator[Row]:
     with scene() as world:
         world.run(NETWORK)
-        true = peers.make_bundle(world, "peer-true", ["true"])
+        true = peers.make_bundle(world, "peer-true", ["/bin/busybox", "true"])
         sleep = peers.make_bundle(world, "peer-sleep", ["sleep", "3600"])
         runc, crun = [peers.program("runc")], [peers.program("crun")]
         with peers.podman(world, true / "rootfs", "bench:1") as podman:

@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.fleet import fleet, story
 from tests.fleet.errors import FleetError
-from tests.fleet.traces import leftovers
 
 NAME = "demo"
 DRIFT = {"cgroup quickstart", "network backplane", "container web"}
@@ -61,7 +60,7 @@ def tell() -> None:
         teller.say(f"{node.name}  {node.address}")
     teller.done()
 
-    teller.step("The quickstart: engine, image, cgroup, overlay network, containers (ansible-playbook stowage.engine.quickstart)")
+    teller.step("The quickstart, ansible-playbook stowage.engine.quickstart: engine, image, cgroup, overlay, containers")
     played = story.play(hosts, story.QUICKSTART)
     teller.done(f"changed: {played.changed}")
 
@@ -112,7 +111,8 @@ def tell() -> None:
     teller.step("What runs where")
     picture = hosts.directory / "picture.mmd"
     found = story.play(hosts, story.PICTURE, "-e", f"picture_file={picture}")
-    teller.say("\n".join(line.strip().removeprefix("- ").strip("'\"") for line in found.output.splitlines() if any(c in line for c in "┌│└║")))
+    drawn = [line for line in found.output.splitlines() if any(corner in line for corner in "┌│└║")]
+    teller.say("\n".join(line.strip().removeprefix("- ").strip("'\"") for line in drawn))
     teller.done(f"as a Mermaid graph: {picture.relative_to(story.ROOT)}")
 
     sys.stdout.write(
@@ -125,7 +125,7 @@ def tell() -> None:
 def clean() -> None:
     """Take the demo's hosts away, and say what is left (nothing)."""
     fleet.down(NAME)
-    found = [item for item in leftovers() if f"/{NAME}" in item or "stowage" in item]
+    found = fleet.leftovers_of(NAME)
     expect(not found, "left behind:\n" + "\n".join(found))
     sys.stdout.write("The demo's hosts are gone, and nothing of them is left.\n")
 

@@ -22,6 +22,26 @@ from tests.fleet.process import wait_until
 
 PROJECT = Path(__file__).resolve().parents[2]
 
+# A machine whose firewall forwards nothing, bridged frames included, as Docker leaves it.
+STRICT = """modprobe br_netfilter && sysctl -q net.bridge.bridge-nf-call-iptables=1
+nft 'table ip strict { chain forward { type filter hook forward priority filter; policy drop; }; }'"""
+# Two namespaces on a bridge of the machine's own: what the fleet's underlay would be without its own namespace.
+PLAIN_BRIDGE = """set -e
+ip link add plain type bridge && ip link set plain up
+for i in 1 2; do
+    ip netns add plain$i && ip link add plain$i type veth peer name eth0 netns plain$i
+    ip link set plain$i master plain up
+    ip -n plain$i address add 10.9.9.$i/24 dev eth0 && ip -n plain$i link set eth0 up
+done
+ip netns exec plain1 python3 -c 'import socket
+try:
+    socket.create_connection(("10.9.9.2", 1), 5)
+except ConnectionRefusedError:
+    print("reached")
+except OSError:
+    print("blocked")'
+ip netns delete plain1; ip netns delete plain2; ip link delete plain"""
+
 pytestmark = [pytest.mark.root, pytest.mark.vm]
 
 
@@ -84,22 +104,20 @@ def test_a_machine_is_the_same_host_after_a_reboot(machines):
     assert node.run(["uname", "-n"]).stdout == "node-b\n"
 
 
-def test_namespace_hosts_work_on_a_machine_with_systemd_and_cgroup_v2(machines):
+def test_namespace_hosts_work_on_a_machine_with_systemd_cgroup_v2_and_a_strict_firewall(machines):
     node = machines.node("node-a")
     archive = subprocess.run(["tar", "-cz", "--exclude=__pycache__", "tests/fleet"], cwd=PROJECT, check=True,
                              capture_output=True).stdout
     subprocess.run(node.argv(["tar", "-xz", "-C", "/root"]), input=archive, check=True, timeout=60)
-    # the bridge must not mind a machine whose firewall forwards nothing, as Docker leaves it
-    script = """modprobe br_netfilter && sysctl -q net.bridge.bridge-nf-call-iptables=1 && nft '
-            table inet strict { chain forward { type filter hook forward priority filter; policy drop; } }'
-        cd /root && python3 -m tests.fleet up inner-a inner-b >&2
+    node.run(["sh", "-c", STRICT])
+    assert node.run(["sh", "-c", PLAIN_BRIDGE], check=False).stdout == "blocked\n"  # the firewall does bite
+    script = """cd /root && python3 -m tests.fleet up inner-a inner-b >&2
         python3 -m tests.fleet exec inner-a -- python3 -c 'import socket
 print(socket.create_connection(("inner-b", 22), 10).recv(4).decode())'
         python3 -m tests.fleet exec inner-a -- sh -c '
             cat /proc/self/cgroup; mkdir /sys/fs/cgroup/probe && echo 7 > /sys/fs/cgroup/probe/pids.max &&
             cat /sys/fs/cgroup/probe/pids.max /sys/fs/cgroup/probe/memory.max'
         python3 -m tests.fleet exec inner-b -- ls /sys/fs/cgroup/probe 2>&1
-        nft delete table inet strict
         python3 -m tests.fleet down && python3 -m tests.fleet leftovers"""
     told = node.run(["sh", "-c", script], timeout=240, check=False).stdout
     lines = told.splitlines()

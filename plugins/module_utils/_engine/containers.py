@@ -12,12 +12,14 @@ from __future__ import annotations
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import TypeVar, Union
 
 from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
 from .exposure import apply_names, apply_ports, forwards_of, write_container_files
 from .image.layer import lower_directories
 from .image.observe import observe_image
+from .linux.files import list_directory
+from .model.container import Container, ContainerState
 from .model.network import bridge_name
 from .network.attach import attach, host_link, observe_attached
 from .network.ports import observe_ports
@@ -31,20 +33,22 @@ from .plan.container import (
     UpdateContainer,
 )
 from .runtime.bundle import prepare_container, remove_bundle, save_definition
-from .runtime.launch import Created, create_containers, delete_container, start_container, stop_container
+from .runtime.launch import Created, Failed, create_containers, delete_container, start_container, stop_container
 from .runtime.observe import observe_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .host import Host
     from .model.network import Network
-    from .model.container import Attachment, Container, ContainerState
+    from .model.container import Attachment
     from .plan.change import Change
 
     Progress = Callable[[str], None]
     Failures = dict[str, str]
+    Starting = Union[CreateContainer, RecreateContainer, StartContainer, RestartContainer]
+    Stopping = Union[RecreateContainer, StopContainer, RestartContainer, RemoveContainer]
 
 T = TypeVar("T")
 
@@ -55,8 +59,14 @@ _WORKERS = 32
 
 
 def observe_containers(host: Host) -> dict[str, ContainerState]:
-    """All containers by name; of those that run, limits, connections and ports are what the kernel holds."""
+    """All containers by name; of those that run, limits, connections and ports are what the kernel holds.
+
+    What a killed run left of a container that it made or removed, files without a definition, is a container of no
+    image: so it is made anew or removed, and not forgotten.
+    """
     states = observe_runtime(host.paths, host.cgroups)
+    remains = {*list_directory(host.paths.containers), *list_directory(host.paths.container_runs)} - states.keys()
+    states.update({name: ContainerState(Container(name, image="")) for name in sorted(remains)})
     running = [state for state in states.values() if state.running]
     attached = observe_attached() if any(state.container.networks for state in running) else {}
     forwards = observe_ports(host.paths.instance) if any(state.container.ports for state in running) else frozenset()
@@ -121,7 +131,7 @@ def _layers(host: Host, container: Container) -> list[str]:
     return lower_directories(host.paths, image.layers)[::-1]
 
 
-def _stop(changes: Iterable[Change], host: Host, failures: Failures) -> None:
+def _stop(changes: Iterable[Stopping], host: Host, failures: Failures) -> None:
     """Ask all to end at once, and wait for each as long as it may take."""
 
     def stop(state: ContainerState) -> None:
@@ -130,7 +140,7 @@ def _stop(changes: Iterable[Change], host: Host, failures: Failures) -> None:
     _each(stop, {c.current.container.name: c.current for c in changes if c.current.running}, failures)
 
 
-def _remove(changes: Iterable[Change], host: Host, failures: Failures) -> None:
+def _remove(changes: Iterable[RemoveContainer | RecreateContainer], host: Host, failures: Failures) -> None:
     def remove(name: str) -> None:
         delete_container(host.paths, host.cgroups, name)
         remove_bundle(host.paths, name)
@@ -157,8 +167,10 @@ def _update(changes: Iterable[UpdateContainer], host: Host, failures: Failures) 
     _each(update, {change.desired.name: change for change in changes}, failures)
 
 
-def _start(changes: Iterable[Change], host: Host, failures: Failures, tell: Progress) -> None:
-    """Prepare, create through one launcher, connect, start. What fails is taken away again."""
+def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Progress) -> None:
+    """Prepare, create through one launcher, connect, start. What fails is taken away again: of a container that was
+    there before, its process alone."""
+    made = {change.desired.name for change in changes if isinstance(change, (CreateContainer, RecreateContainer))}
     wanted = {change.desired.name: change.desired for change in changes if change.desired.name not in failures}
     networks = host.observe_networks() if any(container.networks for container in wanted.values()) else {}
     neighbours = {name: state.container for name, state in observe_containers(host).items() if state.running}
@@ -172,18 +184,31 @@ def _start(changes: Iterable[Change], host: Host, failures: Failures, tell: Prog
 
     for name, container in wanted.items():
         _try(prepare, name, container, failures)
+    def undo(name: str) -> None:
+        delete_container(host.paths, host.cgroups, name)
+        if name in made:
+            remove_bundle(host.paths, name)
+
     names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
-    if not names:
-        return
-    for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups):
+    for result in _create(host, names):
         if not isinstance(result, Created):
             failures[result.name] = result.error
             continue
         tell(f"start container {result.name}")
         _try(lambda made: _connect_and_start(host, wanted[made.name], made, networks), result.name, result, failures)
-    for name in names:
-        if name in failures:
-            _try(lambda name: delete_container(host.paths, host.cgroups, name), name, name, failures)
+    for name in wanted.keys() & failures.keys():
+        _try(undo, name, name, failures)
+
+
+def _create(host: Host, names: list[str]) -> Iterator[Created | Failed]:
+    """Create containers; where the launcher itself ends early, those that it has not told of have failed."""
+    untold = dict.fromkeys(names)
+    try:
+        for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups) if names else ():
+            del untold[result.name]
+            yield result
+    except RuntimeFailed as error:
+        yield from (Failed(name, str(error)) for name in untold)
 
 
 def _connect_and_start(host: Host, container: Container, made: Created, networks: Mapping[str, Network]) -> None:
@@ -213,8 +238,9 @@ def _each(act: Callable[[T], None], items: Mapping[str, T], failures: Failures) 
             _try(act, name, item, failures)
         return
     with ThreadPoolExecutor(min(len(items), _WORKERS)) as pool:
-        for name, item in items.items():
-            pool.submit(_try, act, name, item, failures)
+        tries = [pool.submit(_try, act, name, item, failures) for name, item in items.items()]
+    for done in tries:
+        done.result()  # raises what is no failure of a container, but an error of ours
 
 
 def _try(act: Callable[[T], None], name: str, item: T, failures: Failures) -> None:

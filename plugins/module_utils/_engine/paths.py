@@ -95,9 +95,13 @@ class Paths:
         """The OCI runtime's state, one directory a container (what runc calls --root)."""
         return os.path.join(self.run_root, "runtime")
 
+    @property
+    def container_runs(self) -> str:
+        return os.path.join(self.run_root, "containers")
+
     def container_run(self, name: str) -> str:
         """Files of a container that live until reboot: hosts, hostname, resolv.conf, exit.json."""
-        return os.path.join(self.run_root, "containers", name)
+        return os.path.join(self.container_runs, name)
 
     def __repr__(self) -> str:
         return f"Paths({self.root!r}, {self.run_root!r})"

@@ -12,12 +12,12 @@ import ipaddress
 from dataclasses import replace
 
 from .errors import Conflict, InvalidOption, NotFound
-from .model.reference import normalise
 from .linux.capabilities import parse_capability
 from .model.cgroup import Cgroup
 from .model.container import Attachment, Container, ContainerState, Port, WantedContainer
 from .model.image import Image
 from .model.network import Network
+from .model.reference import normalise
 from .plan.ipam import assign_address
 
 TYPE_CHECKING = False

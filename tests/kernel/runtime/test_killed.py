@@ -21,6 +21,17 @@ def wait_until(holds, timeout=10.0):
     raise AssertionError(f"not within {timeout} s")
 
 
+def fork(function):
+    """A child that runs ``function``, whatever comes of it, and ends."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            function()
+        finally:
+            os._exit(0)
+    return pid
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat", "rb") as stat:
@@ -73,12 +84,13 @@ def test_a_module_that_is_killed_leaves_nothing_running(host, delay):
     names = ["a", "b", "c"]
     for name in names:
         host.prepare(name, "sleep", "60")
-    child = os.fork()
-    if child == 0:
+
+    def module():
         for result in launch.create_containers(host.paths, host.engine, names, cgroups=host.cgroups, patience=0.3):
             if isinstance(result, launch.Created) and result.name != "c":
                 host.start(result.name)
-        os._exit(0)
+
+    child = fork(module)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -93,11 +105,7 @@ def test_a_module_that_is_killed_leaves_nothing_running(host, delay):
 def test_a_launcher_or_monitor_that_is_killed_leaves_nothing_running(host, number):
     """One process of the engine after another is killed while a container is being made."""
     host.prepare("web", "sleep", "60")
-    child = os.fork()
-    if child == 0:
-        for _result in launch.create_containers(host.paths, host.engine, ["web"], cgroups=host.cgroups, patience=0.3):
-            pass
-        os._exit(0)
+    child = fork(lambda: host.create("web", patience=0.3))
     deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
         found = sorted(host.monitors())

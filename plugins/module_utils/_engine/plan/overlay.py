@@ -15,10 +15,18 @@ import ipaddress
 from dataclasses import dataclass, field
 
 from ..errors import Conflict, InvalidOption
+from ..model.addressing import (
+    contains,
+    default_gateway,
+    overlaps,
+    parse_address,
+    parse_address_in,
+    parse_subnet,
+    subnet_key,
+)
 from ..model.names import parse_name
 from ..model.network import Peer
 from .ipam import assign_address
-from ..model.addressing import contains, default_gateway, overlaps, parse_address, parse_address_in, parse_subnet, subnet_key
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

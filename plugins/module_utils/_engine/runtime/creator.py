@@ -9,11 +9,14 @@ goes when the init and all that is in its namespace are gone. The init is born a
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 
 from ..errors import EngineError, RuntimeFailed
 from ..linux import mount as m
 from ..linux.files import write_json
+from ..linux.inherited import set_parent_death_signal
 from ..linux.mount import mount, mount_overlay
 from ..linux.namespaces import CLONE_NEWNS, unshare
 from ..linux.openat2 import Root
@@ -33,31 +36,49 @@ if TYPE_CHECKING:
 def run_creator(
     request: dict[str, Any],
     launcher: tuple[int, int],
-    monitor: int,
+    monitor: tuple[int, int],
     init: tuple[tuple[int, int], tuple[int, int]],
     stdio: Sequence[int],
 ) -> NoReturn:
     """Create the container that ``request`` asks for and end.
 
-    ``launcher`` are the pipes from and to it: the cgroup is heard of there, and a failure told. ``monitor`` is told pid
-    and start time, or a dash. ``init`` are the pipes from and to the init, which the monitor has too.
+    ``launcher`` are the pipes from and to it: the cgroup is heard of there, and a failure told. ``monitor`` is its pid
+    and a pipe to it, which is told pid and start time, or a dash. ``init`` are the pipes from and to the init, which the
+    monitor has too.
     """
     status, answer = 1, b"-"
     channel = Channel(*launcher)
+    pid, teller = monitor
     try:
-        answer = b"%d %d" % _create(request, channel, init, stdio)
+        # We end when the monitor does; then the init, which hears nothing more, ends too. One that ended before this
+        # call is no longer our parent.
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != pid:
+            os._exit(status)
+        answer = b"%d %d" % _create(request, channel, pid, init, stdio)
         status = 0
+    except BrokenPipeError:
+        pass  # whoever wanted the container is gone
     except EngineError as error:
-        channel.tell({"name": request["name"], "error": str(error)})
+        _tell_failure(channel, request["name"], str(error))
     except Exception as error:
-        channel.tell({"name": request["name"], "error": f"{type(error).__name__}: {error}"})
+        _tell_failure(channel, request["name"], f"{type(error).__name__}: {error}")
     finally:
-        os.write(monitor, answer)
+        os.write(teller, answer)
         os._exit(status)
 
 
+def _tell_failure(channel: Channel, name: str, why: str) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        channel.tell({"name": name, "error": why})
+
+
 def _create(
-    request: dict[str, Any], launcher: Channel, init: tuple[tuple[int, int], tuple[int, int]], stdio: Sequence[int]
+    request: dict[str, Any],
+    launcher: Channel,
+    monitor: int,
+    init: tuple[tuple[int, int], tuple[int, int]],
+    stdio: Sequence[int],
 ) -> tuple[int, int]:
     bundle = request["bundle"]
     unshare(CLONE_NEWNS)
@@ -66,7 +87,6 @@ def _create(
     spec = read_config(bundle)
     _fill_user(spec, request["user"], bundle)
     membership = _hear_cgroup(launcher)
-    monitor = os.getppid()
     up, down = init
     if request["runtime"]:
         created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)))

@@ -9,13 +9,14 @@ stands an ``exec.fifo`` (a plain file here) until the container is started, so t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import shutil
 import time
 
 from ..errors import RuntimeFailed, Unsupported
-from ..linux.process import run_program, start_time
+from ..linux.process import find_program, run_program, start_time
+from .cgroup_mounts import observe_hierarchies
 from .channel import Channel
 from .create import Created
 from .state import State, create_state
@@ -33,7 +34,7 @@ def external_root(run_root: str, runtime: str) -> str:
 
 def external_command(run_root: str, runtime: str, *arguments: str) -> list[str]:
     """The command line. Unsupported where there is no such program."""
-    program = shutil.which(runtime)
+    program = find_program(runtime)
     if program is None:
         raise Unsupported(f"runtime {runtime!r} is not installed on this host; install it, or leave runtime out")
     return [program, "--root", external_root(run_root, runtime), *arguments]
@@ -73,7 +74,7 @@ def create_external(
             state.save()
         return Created(state, os.pidfd_open(pid), Channel(-1, -1))
     except BaseException:
-        delete_external(run_root, request["runtime"], name)
+        delete_external(run_root, request["runtime"], name, request["cgroups_path"])
         state.remove()
         raise
 
@@ -84,10 +85,21 @@ def start_external(run_root: str, state: State) -> None:
     os.unlink(state.fifo)
 
 
-def delete_external(run_root: str, runtime: str, name: str) -> None:
+def delete_external(run_root: str, runtime: str, name: str, cgroups_path: str) -> None:
     """Have the runtime remove all that it has of the container, killing it where it runs."""
     if os.path.isdir(os.path.join(external_root(run_root, runtime), name)):
         run_program(external_command(run_root, runtime, "delete", "--force", name))
+    found = list(observe_hierarchies())
+    if all(hierarchy.fstype == "cgroup2" for hierarchy in found):
+        return
+    # On v1 other runtimes also use the hierarchies that have no controller of ours (systemd's, and v2's on a hybrid
+    # host), and leave the parents of a container's cgroup there. Nobody else would remove them.
+    for hierarchy in found:
+        if hierarchy.fstype == "cgroup2" or "name=" in hierarchy.controllers:
+            parent = cgroups_path
+            with contextlib.suppress(OSError):
+                while parent := os.path.dirname(parent).rstrip("/"):
+                    os.rmdir(hierarchy.mount_point + parent)
 
 
 def _last_message(log: str) -> str:

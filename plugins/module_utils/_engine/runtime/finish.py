@@ -27,7 +27,7 @@ def finish_container(request: dict[str, Any], pid: int | None, told: bytes, log:
         _record(request, pid, _error_in(told), log)
     if request["runtime"]:
         with contextlib.suppress(EngineError):
-            delete_external(request["run_root"], request["runtime"], request["name"])
+            delete_external(request["run_root"], request["runtime"], request["name"], request["cgroups_path"])
     _remove_cgroup(request)
     State(request["state_root"], request["name"], {}).remove()
 

@@ -127,17 +127,18 @@ def _take_descriptors(init: Init) -> None:
 def plan_init(init: Init) -> Iterator[Operation]:
     """The operations, in order."""
     spec, process = init.spec, init.spec["process"]
+    # These first, because root of a user namespace is nobody to the files of v1 and of /proc.
+    yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
+    if process.get("oomScoreAdj") is not None:
+        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
     if init.has_new("user"):
         yield TellCreator(init.channel, "born")
         yield BecomeNamespaceRoot()
     yield NewSession()
-    yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
     if spec.get("hostname") or spec.get("domainname"):
         yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
     if init.has_new("network"):
         yield LoopbackUp()
-    if process.get("oomScoreAdj") is not None:
-        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
     for name, value in (init.linux.get("sysctl") or {}).items():
         yield plan_sysctl(name, value)
     yield from plan_rootfs(init)

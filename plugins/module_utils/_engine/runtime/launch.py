@@ -57,12 +57,13 @@ def create_containers(
     names: Sequence[str],
     *,
     cgroups: Cgroups | None = None,
+    launcher: Launcher | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[Union[Created, Failed]]:
     """Create prepared containers, all at the same time; each is told as soon as it is there.
 
-    ``engine`` is the command line of the installed engine, to which ``launch`` is added. Raises RuntimeFailed where the
-    launcher itself fails.
+    ``engine`` is the command line of the installed engine, to which ``launch`` is added. A ``launcher`` that was begun
+    earlier starts up while its caller prepares the containers; it is closed here. Raises RuntimeFailed where it fails.
     """
     cgroups = cgroups or open_cgroups(paths.instance)
     definitions: dict[str, Definition] = {}
@@ -71,9 +72,9 @@ def create_containers(
             definitions[name] = read_definition(paths, name)
         except EngineError as error:
             yield Failed(name, str(error))
-    if not definitions:
+    launcher = launcher or (Launcher(engine) if definitions else None)
+    if launcher is None:
         return
-    launcher = Launcher(engine)
     try:
         launcher.tell({"containers": [_request(paths, d, patience) for d in definitions.values()]})
         yield from _converse(launcher, definitions, cgroups)
@@ -179,11 +180,14 @@ class Launcher:
         return dict(json.loads(line))
 
     def close(self) -> None:
-        """Let the launcher end, and wait until it has."""
+        """Let the launcher end, and wait until it has. Idempotent."""
+        if self._pid == 0:
+            return
         os.close(self._requests)
         self._answers.close()
         os.close(self._errors)
         os.waitpid(self._pid, 0)
+        self._pid = 0
 
     def _failure(self) -> RuntimeFailed:
         errors = os.pread(self._errors, 65536, 0).decode(errors="replace").strip().splitlines()
@@ -197,12 +201,21 @@ def start_container(paths: Paths, name: str) -> None:
         start_external(paths.run_root, state)
         return
     start_state(state)
-    if not is_alive(state.pid, state.started):
+    if not _has_program(state.pid):
         # It may have done its work already; if its program could not be run, the monitor knows.
         wait_gone(*state.creator, _MONITOR_TIMEOUT)
         record = read_exit(paths, name)
         if record and record.get("error"):
             raise RuntimeFailed(f"container {name}: {record['error']}")
+
+
+def _has_program(pid: int) -> bool:
+    """Whether the process has not begun to end: then its memory goes before its descriptors, and with it this link."""
+    try:
+        os.readlink(f"/proc/{pid}/exe")
+    except OSError:
+        return False
+    return True
 
 
 def read_exit(paths: Paths, name: str) -> dict[str, Any] | None:
@@ -262,7 +275,7 @@ def delete_container(paths: Paths, cgroups: Cgroups, name: str) -> None:
             send_signal(*state.creator, signal.SIGKILL)
             wait_gone(*state.creator, _MONITOR_TIMEOUT)
         if state.values.get("runtime"):
-            delete_external(paths.run_root, state.values["runtime"], name)
+            delete_external(paths.run_root, state.values["runtime"], name, state.cgroups_path)
     path = state.values.get("cgroupsPath") or _cgroups_path(paths, name)
     if path:
         if cgroups.processes(path):

@@ -34,6 +34,9 @@ _STDIN = 0
 _STDOUT = 1
 _STDERR = 2
 
+# So many at a time: each takes four descriptors until it is forked, of the 1024 that there may be.
+_BATCH = 100
+
 
 def main(_words: Sequence[str]) -> int:
     """Fork the monitors, pass on what they and stdin say, until stdin ends. The exit status."""
@@ -43,48 +46,72 @@ def main(_words: Sequence[str]) -> int:
     if request is None:
         return 0
     signal.signal(signal.SIGTERM, forward_signal)
-    # What is there now is shared with all monitors; the collector would write to it.
-    gc.collect()
-    gc.freeze()
     monitors: dict[str, Channel] = {}
-    for container in request["containers"]:
-        mine, theirs = Channel.pair()
-        if os.fork() == 0:
-            for channel in (mine, *monitors.values()):
-                os.close(channel.reader)
-                os.close(channel.writer)
-            if container["runtime"]:
-                set_child_subreaper()
-            run_monitor(container, theirs.reader, theirs.writer)
-        theirs.close()
-        monitors[container["name"]] = mine
+    containers = request["containers"]
+    for first in range(0, len(containers), _BATCH):
+        monitors.update(_fork_monitors(containers[first : first + _BATCH]))
     _relay(ours, monitors)
     return 0
+
+
+def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
+    """Fork a monitor for each, and keep the channels to them.
+
+    What there is now is shared by all of them, save the pages that the loop of forks itself writes to: so it does
+    nothing else. The collector would write to all.
+    """
+    pairs = [Channel.pair() for _container in containers]
+    end = 1 + max(fd for pair in pairs for channel in pair for fd in (channel.reader, channel.writer))
+    gc.collect()
+    gc.freeze()
+    child, index = 1, -1
+    for index in range(len(containers)):  # noqa: B007 -- the child goes on with it
+        child = os.fork()
+        if child == 0:
+            break
+    if child == 0:
+        reader, writer = pairs[index][1].reader, pairs[index][1].writer
+        low, high = min(reader, writer), max(reader, writer)
+        os.closerange(_STDERR + 1, low)
+        os.closerange(low + 1, high)
+        os.closerange(high + 1, end)
+        if containers[index]["runtime"]:
+            set_child_subreaper()
+        run_monitor(containers[index], reader, writer)
+    for _ours, theirs in pairs:
+        theirs.close()
+    return {container["name"]: ours for container, (ours, _theirs) in zip(containers, pairs)}
 
 
 def _relay(ours: Channel, monitors: dict[str, Channel]) -> None:
     poll = select.poll()
     poll.register(_STDIN, select.POLLIN)
-    for channel in monitors.values():
-        poll.register(channel.reader, select.POLLIN)
+    waiting = {channel.reader: name for name, channel in monitors.items()}
+    for fd in waiting:
+        poll.register(fd, select.POLLIN)
     while True:
         for fd, _event in poll.poll():
             if fd == _STDIN:
-                while True:
-                    message = ours.hear()
-                    if message is None:
-                        return
-                    _pass_on(message, monitors[message["name"]])
-                    if not ours.pending():
-                        break
+                if not _pass_on(ours, monitors):
+                    return
                 continue
             content = os.read(fd, 65536)
-            if content:
-                os.write(_STDOUT, content)
-            else:
+            if not content:
                 poll.unregister(fd)
+                if fd in waiting:
+                    content = json.dumps({"name": waiting[fd], "error": "its monitor was killed"}).encode() + b"\n"
+            if b'"pid": ' in content or b'"error": ' in content:
+                waiting.pop(fd, None)
+            os.write(_STDOUT, content)
 
 
-def _pass_on(message: dict[str, Any], monitor: Channel) -> None:
-    with contextlib.suppress(BrokenPipeError):  # it has told why it ended
-        os.write(monitor.writer, json.dumps(message).encode() + b"\n")
+def _pass_on(ours: Channel, monitors: dict[str, Channel]) -> bool:
+    """Hand what stdin has to the monitors; False where it has ended."""
+    while True:
+        message = ours.hear()
+        if message is None:
+            return False
+        with contextlib.suppress(BrokenPipeError):  # it has told why it ended
+            monitors[message["name"]].tell(message)
+        if not ours.pending():
+            return True

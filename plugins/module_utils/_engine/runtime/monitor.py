@@ -51,7 +51,7 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
     status = 1
     try:
         _detach()
-        os.write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
+        _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
         _monitor(request, reader, writer)
         status = 0
     except EngineError as error:
@@ -72,12 +72,9 @@ def _detach() -> None:
     os.dup2(null, 2)
     os.close(null)
     # The container may go for lack of memory; that it went must still be written down.
-    try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(fd, b"-900")
-        os.close(fd)
-    except OSError:
-        pass
+    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    _write(fd, b"-900")
+    os.close(fd)
 
 
 def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
@@ -87,10 +84,12 @@ def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
     told, teller = os.pipe()
     init_up, init_down = os.pipe(), os.pipe()
     null = os.open("/dev/null", os.O_RDONLY)
+    ourselves = os.getpid()
     child = os.fork()
     if child == 0:
         os.close(told)
-        run_creator(request, (reader, writer), teller, (init_up, init_down), (null, out_writer, err_writer))
+        stdio = (null, out_writer, err_writer)
+        run_creator(request, (reader, writer), (ourselves, teller), (init_up, init_down), stdio)
     for fd in (null, out_writer, err_writer, teller, init_up[1], *init_down):
         os.close(fd)
     answer = os.read(told, _READ_SIZE)
@@ -102,10 +101,10 @@ def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
         finish_container(request, None, b"", 0)
         if not answer:
             text = b"the process that creates the container was killed"
-            os.write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
+            _write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
         return
     _init.append(os.pidfd_open(int(pid)))
-    os.write(writer, b'{"name": "%s", "pid": %s, "started": %s}\n' % (request["name"].encode(), pid, started))
+    _write(writer, b'{"name": "%s", "pid": %s, "started": %s}\n' % (request["name"].encode(), pid, started))
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     error = _watch(request, log, (reader, init_up[0]), {out_reader: "stdout", err_reader: "stderr"})
     finish_container(request, int(pid), error, log)
@@ -159,8 +158,13 @@ def _copy(fd: int, log: int, stream: str) -> bool:
     except BlockingIOError:
         return False
     if content:
-        try:
-            os.write(log, format_log(stream, content, time.time_ns()))
-        except OSError:
-            pass  # a full disk must not stop the container
+        _write(log, format_log(stream, content, time.time_ns()))
     return bool(content)
+
+
+def _write(fd: int, content: bytes) -> None:
+    """Write, if it can be: neither a full disk, nor a launcher that is gone, nor a missing right ends a monitor."""
+    try:
+        os.write(fd, content)
+    except OSError:
+        pass

@@ -1,0 +1,210 @@
+"""``stowage-runtime`` as people and podman call it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+import uuid
+
+import pytest
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
+
+
+@pytest.fixture
+def command(app, tmp_path):
+    path = tmp_path / "stowage-runtime"
+    path.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S -E {app} stowage-runtime "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+class Runtime:
+    def __init__(self, command, root, bundle):
+        self.command = command
+        self.root = root
+        self.bundle = bundle
+        self.id = f"stowage-test-{uuid.uuid4().hex[:8]}"
+
+    def __call__(self, *words, **options):
+        words = [self.command, "--root", self.root, *words]
+        return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, **options)
+
+    def configure(self, change):
+        path = self.bundle / "config.json"
+        spec = json.loads(path.read_text())
+        change(spec)
+        path.write_text(json.dumps(spec))
+
+    def status(self):
+        return json.loads(self("state", self.id).stdout)["status"]
+
+
+@pytest.fixture
+def runtime(command, tmp_path, layer):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    shutil.copytree(layer, bundle / "rootfs", symlinks=True)
+    runtime = Runtime(command, str(tmp_path / "state"), bundle)
+    runtime("spec", "-b", str(bundle))
+
+    def sleeping(spec):
+        spec["process"].update(terminal=False, args=["sleep", "60"])
+        spec["linux"]["cgroupsPath"] = f"/{runtime.id}"
+
+    runtime.configure(sleeping)
+    yield runtime
+    runtime("delete", "--force", runtime.id)
+    assert [d for d, _dirs, _files in os.walk("/sys/fs/cgroup") if d.endswith(runtime.id)] == []
+
+
+def test_create_start_state_kill_delete(runtime, tmp_path):
+    # Whoever creates must not wait for the end of streams that the container has.
+    words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle), "--pid-file", str(tmp_path / "pid")]
+    subprocess.run([*words, runtime.id], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    state = json.loads(runtime("state", runtime.id).stdout)
+    assert (state["status"], state["id"], state["bundle"]) == ("created", runtime.id, str(runtime.bundle))
+    assert state["pid"] == int((tmp_path / "pid").read_text())
+    assert runtime("start", runtime.id).returncode == 0
+    assert runtime.status() == "running"
+    assert runtime.id in runtime("list").stdout
+    assert runtime("exec", runtime.id, "hostname").stdout == "stowage\n"
+    refused = runtime("delete", runtime.id)
+    assert (refused.returncode, "it is running" in refused.stderr) == (1, True)
+    assert runtime("kill", runtime.id, "KILL").returncode == 0
+    deadline = time.monotonic() + 5
+    while runtime.status() != "stopped" and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert runtime("delete", runtime.id).returncode == 0
+    gone = runtime("state", runtime.id)
+    assert (gone.returncode, "does not exist" in gone.stderr) == (1, True)
+
+
+def test_run_passes_streams_and_exit_code_on(runtime):
+    runtime.configure(lambda spec: spec["process"].update(args=["sh", "-c", "cat; exit 5"]))
+    done = runtime("run", "-b", str(runtime.bundle), runtime.id, input="hello\n")
+    assert (done.returncode, done.stdout) == (5, "hello\n")
+    assert runtime("list", "-q").stdout == ""
+
+
+def test_a_namespace_by_its_path_is_joined(runtime):
+    def share(spec):
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] not in ("network", "ipc")]
+        spec["linux"]["namespaces"] += [{"type": "network", "path": "/proc/self/ns/net"}, {"type": "ipc"}]
+        spec["process"]["args"] = ["readlink", "/proc/self/ns/net"]
+
+    runtime.configure(share)
+    done = runtime("run", "-b", str(runtime.bundle), runtime.id)
+    assert done.stdout.strip() == os.readlink("/proc/self/ns/net"), done.stderr
+
+
+def test_a_user_namespace_with_mappings(runtime):
+    def map_users(spec):
+        spec["linux"]["namespaces"].append({"type": "user"})
+        for name in ("uidMappings", "gidMappings"):
+            spec["linux"][name] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+        spec["mounts"] = [entry for entry in spec["mounts"] if entry["type"] != "cgroup"]
+        spec["process"]["args"] = ["sh", "-c", "cat /proc/self/uid_map; id; stat -c %t:%T /dev/null"]
+
+    runtime.configure(map_users)
+    for directory, dirs, files in os.walk(runtime.bundle / "rootfs"):
+        for name in [".", *dirs, *files]:
+            os.chown(os.path.join(directory, name), 100000, 100000, follow_symlinks=False)
+    for parent in runtime.bundle.parents:
+        if os.stat(parent).st_mode & 0o5 != 0o5:
+            parent.chmod(parent.stat().st_mode | 0o5)
+    done = runtime("run", "-b", str(runtime.bundle), runtime.id)
+    assert done.stdout.split()[:3] == ["0", "100000", "65536"], done.stderr
+    assert "uid=0(root)" in done.stdout
+    assert done.stdout.splitlines()[-1] == "1:3"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (("process", "args"), [], "process.args: [] is not valid; expected at least the program to run"),
+        (("process", "cwd"), "relative", "process.cwd: 'relative' is not valid; expected an absolute path"),
+        (("process", "user", "uid"), -1, "process.user.uid: -1 is not valid"),
+        (("ociVersion",), "2.0", "ociVersion: '2.0' is not valid; expected a version 1.x"),
+        (("root", "path"), "nowhere", "root.path: 'nowhere' is not valid; expected a directory"),
+        (("linux", "sysctl"), {"kernel.panic": "1"}, "linux.sysctl.kernel.panic"),
+        (("linux", "namespaces"), [{"type": "pid"}], "a mount namespace"),
+        (("mounts",), [{"type": "tmpfs"}], "mounts[0].destination: None is not valid; expected a value"),
+        (("linux", "seccomp", "defaultAction"), "SCMP_ACT_PLEASE", "linux.seccomp.defaultAction"),
+        (("process", "apparmorProfile"), "mine", "process.apparmorProfile: this runtime does not do that yet"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_makes_nothing(runtime, path, value, told):
+    def spoil(spec):
+        for part in path[:-1]:
+            spec = spec.setdefault(part, {})
+        spec[path[-1]] = value
+
+    runtime.configure(spoil)
+    done = runtime("create", "-b", str(runtime.bundle), runtime.id)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert runtime("list", "-q").stdout == ""
+
+
+def test_errors_go_to_the_log_as_json(runtime, tmp_path):
+    log = tmp_path / "log"
+    runtime("--log", str(log), "--log-format=json", "start", "nobody")
+    entry = json.loads(log.read_text())
+    assert entry["level"] == "error"
+    assert "does not exist" in entry["msg"]
+
+
+def test_hooks_of_every_stage(runtime, tmp_path):
+    script = tmp_path / "hook"
+    script.write_text(f"#!/bin/sh\ncat > {tmp_path}/$1.json\n")
+    script.chmod(0o755)
+    stages = ("prestart", "createRuntime", "createContainer", "poststart", "poststop")
+
+    def hooks(spec):
+        spec["hooks"] = {stage: [{"path": str(script), "args": ["hook", stage]}] for stage in stages}
+        spec["process"]["args"] = ["true"]
+
+    runtime.configure(hooks)
+    assert runtime("run", "-b", str(runtime.bundle), runtime.id).returncode == 0
+    for stage in stages:
+        assert json.loads((tmp_path / f"{stage}.json").read_text())["id"] == runtime.id
+
+
+def test_version_and_features(runtime):
+    assert runtime("--version").stdout.startswith("stowage-runtime version ")
+    assert "CAP_CHOWN" in json.loads(runtime("features").stdout)["linux"]["capabilities"]
+
+
+@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+def test_podman_runs_it(command, layer, tmp_path):
+    """A whole life under podman: run, logs, exec, exec on a terminal, stop, rm."""
+    shutil.copytree(layer, tmp_path / "rootfs", symlinks=True)
+    name = f"stowage-test-{uuid.uuid4().hex[:8]}"
+    base = ["podman", "--runtime", command, "--cgroup-manager=cgroupfs", "--root", str(tmp_path / "podman")]
+    run_root = f"/run/{name}"  # podman takes 50 characters at most
+    base += ["--runroot", run_root, "--tmpdir", f"{run_root}/tmp", "--storage-driver", "vfs", "--events-backend", "none"]
+
+    def podman(*words):
+        return subprocess.run([*base, *words], capture_output=True, text=True, timeout=60, check=False)
+
+    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]  # the host may lack CAP_SYS_RESOURCE
+    run = ["run", "-d", "--name", name, "--network", "none", *limits, "--rootfs", str(tmp_path / "rootfs")]
+    try:
+        done = podman(*run, "sh", "-c", "trap 'exit 3' TERM; echo hello; while :; do sleep 0.1; done")
+        assert done.returncode == 0, done.stderr
+        assert podman("exec", name, "sh", "-c", "echo inside; exit 4").returncode == 4
+        assert podman("exec", "-t", name, "tty").stdout.strip() == "/dev/pts/0"
+        assert podman("logs", name).stdout == "hello\n"
+        assert podman("stop", name).returncode == 0
+        assert podman("inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "3"
+        assert podman("rm", name).returncode == 0
+    finally:
+        podman("rm", "-f", name)
+        for mount in sorted((path for path in observe_mounts() if name in path or str(tmp_path) in path), reverse=True):
+            subprocess.run(["umount", mount], check=False)
+        shutil.rmtree(run_root, ignore_errors=True)

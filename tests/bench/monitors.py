@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import peers
 from tests.bench.frame import Row
-from tests.bench.scene import containers_task, pss, scene
+from tests.bench.scene import containers_task, processes, pss, scene
 
 TITLE = "Memory of a monitor"
 NOTE = "Proportional share (PSS) of each of fifty monitors, all of them running at once beside fifty of conmon."
@@ -27,7 +27,7 @@ def measure() -> Iterator[Row]:
             names = [f"c{number}" for number in range(COUNT)]
             world.run(containers_task(**{name: {} for name in names}))
             time.sleep(1)  # what was forked on the way to a monitor has gone by then
-            ours, theirs = world.engine_processes(), podman.monitors()
+            ours, theirs = processes(world.paths.engines, "launch"), podman.monitors()
             if (len(ours), len(theirs)) != (COUNT, COUNT):
                 raise RuntimeError(f"there are {len(ours)} monitors and {len(theirs)} of conmon, not {COUNT} of each")
             mine, conmon = (sum(map(pss, pids)) / COUNT for pids in (ours, theirs))

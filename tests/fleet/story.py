@@ -51,7 +51,7 @@ def play(fleet: Fleet, playbook: str, *arguments: str, collections: Path | None 
     if done.returncode:
         raise FleetError(f"{playbook} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     changed = {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.M)}
-    return Played(done.stdout, time.monotonic() - start, changed, _subjects(done.stdout))
+    return Played(done.stdout + done.stderr, time.monotonic() - start, changed, _subjects(done.stdout))
 
 
 def _subjects(output: str) -> dict[str, set[str]]:
@@ -59,7 +59,7 @@ def _subjects(output: str) -> dict[str, set[str]]:
     subjects: dict[str, set[str]] = {}
     pending: set[str] = set()
     for line in output.splitlines():
-        if found := re.match(r"^[-+]((?:cgroup|network|container|image|engine)[^:]*): ", line):
+        if found := re.match(r"^[-+]((?:cgroup|network|container|image|engine)\b.*?): ", line):
             pending.add(found[1])
         elif found := re.match(r"^(?:changed|ok): \[([^\]]+)\]", line):
             subjects.setdefault(found[1], set()).update(pending)

@@ -14,19 +14,17 @@ from pathlib import Path
 import pytest
 
 from . import fleet, story
-from .traces import leftovers, snapshot
 
 pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[fleet.Fleet]:
-    before = snapshot()
     fleet.down("quickstart")
     with fleet.up("quickstart", ["node-a", "node-b"]) as up:
         story.play(up, story.QUICKSTART)
         yield up
-    assert leftovers(before) == []
+    assert fleet.leftovers_of("quickstart") == []
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import TypeVar, Union
 
 from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
-from .exposure import apply_names, apply_ports, forwards_of, write_container_files
+from .exposure import apply_names, apply_ports, forwards_of, names_told, write_container_files
 from .image.layer import lower_directories
 from .image.observe import observe_image
 from .linux.files import list_directory
@@ -59,7 +59,7 @@ _WORKERS = 32
 
 
 def observe_containers(host: Host) -> dict[str, ContainerState]:
-    """All containers by name; of those that run, limits, connections and ports are what the kernel holds.
+    """All containers by name; of those that run, limits, connections, ports and names are what there really is.
 
     What a killed run left of a container that it made or removed, files without a definition, is a container of no
     image: so it is made anew or removed, and not forgotten.
@@ -70,12 +70,15 @@ def observe_containers(host: Host) -> dict[str, ContainerState]:
     running = [state for state in states.values() if state.running]
     attached = observe_attached() if any(state.container.networks for state in running) else {}
     forwards = observe_ports(host.paths.instance) if any(state.container.ports for state in running) else frozenset()
+    known = [state.container for state in running]
+    networks = host.observe_networks() if any(container.networks for container in known) else {}
     for state in running:
         found = state.container
-        networks = tuple(replace(at, connected=_is_connected(host, found.name, at, attached)) for at in found.networks)
+        joined = tuple(replace(at, connected=_is_connected(host, found.name, at, attached)) for at in found.networks)
         published = zip(found.ports, forwards_of(found))
         ports = tuple(port for port, forward in published if forward in forwards)
-        states[found.name] = replace(state, container=replace(found, networks=networks, ports=ports))
+        told = names_told(host.paths, found, networks, known)
+        states[found.name] = replace(state, container=replace(found, networks=joined, ports=ports, names_told=told))
     return states
 
 

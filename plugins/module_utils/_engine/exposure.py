@@ -65,6 +65,16 @@ def apply_names(paths: Paths, networks: Mapping[str, Network], containers: Itera
         write_in_place(os.path.join(paths.container_run(container.name), "hosts"), content)
 
 
+def names_told(paths: Paths, container: Container, networks: Mapping[str, Network], running: list[Container]) -> bool:
+    """Whether the /etc/hosts of a running container has every name that it should; what else is in it, is its own."""
+    try:
+        with open(os.path.join(paths.container_run(container.name), "hosts"), encoding="utf-8") as file:
+            found = {(address, name) for address, *names in map(str.split, file) if names for name in names}
+    except (OSError, ValueError):
+        return False
+    return all((address, name) in found for address, names in names_of(container, networks, running) for name in names)
+
+
 def write_container_files(
     paths: Paths, container: Container, networks: Mapping[str, Network], containers: Iterable[Container]
 ) -> None:

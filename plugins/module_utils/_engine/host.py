@@ -14,7 +14,8 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from .cgroup.manager import Cgroups, open_cgroups
-from .containers import apply_containers, expose, observe_containers
+from .containers import apply_containers, observe_containers
+from .exposure import apply_names
 from .image.gc import remove_image
 from .image.observe import observe_images
 from .image.recipe import assemble_image, resolve_recipe
@@ -34,6 +35,7 @@ from .plan.change import Change
 from .plan.image import AssembleImage, PullImage, RemoveImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .resolve import refuse, resolve_containers
+from .runtime.observe import observe_runtime
 from .runtime.state import load_state
 
 TYPE_CHECKING = False
@@ -171,6 +173,10 @@ class Host:
             remove_network(self.paths, change.current)
             create_network(self.paths, change.desired)
         elif isinstance(change, UpdateNetwork):
+            # The containers are told first: once the names are saved, nothing seems to be left to do.
+            networks = {**self.observe_networks(), change.desired.name: change.desired}
+            apply_names(self.paths, networks, observe_runtime(self.paths, self.cgroups).values())
+            self._seen.clear()
             update_network(self.paths, change.current, change.desired)
         elif isinstance(change, RemoveNetwork):
             remove_network(self.paths, change.current)

@@ -149,7 +149,7 @@ def _addressed(
             known = ", ".join(sorted(networks)) or "none"
             advice = f"container {container.name} asks for it; there are: {known}"
             absent(NotFound("network", attachment.network, advice))
-            placed.append(attachment)
+            placed.append(replace(attachment, address=attachment.address or had.get(attachment.network, "")))
             continue
         holders = taken.setdefault(network.name, {})
         address = attachment.address

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from pathlib import Path
@@ -24,8 +22,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.obs
 
 MODULE_UTILS = Path(bundle.__file__).parents[2]
 MAIN = "import sys\nfrom _engine.cli.main import main\nsys.exit(main(sys.argv))\n"
-APPLETS = ("sh", "cat", "sleep", "id", "hostname", "ps", "mount", "ls", "echo", "touch", "env", "pwd", "stat", "dd", "grep")
-APPLETS += ("mknod", "umount", "kill", "readlink", "head", "wc", "seq", "tty", "stty", "chroot", "unshare", "true", "ip")
+APPLETS = (
+    *("sh", "cat", "sleep", "id", "hostname", "ls", "echo", "touch", "pwd", "stat", "grep", "readlink", "wc", "seq"),
+    *("tty", "unshare", "true", "ip", "mkdir"),
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -55,7 +55,8 @@ def layer(tmp_path_factory):
     shutil.copy("/bin/busybox", root / "bin/busybox")
     for applet in APPLETS:
         (root / "bin" / applet).symlink_to("busybox")
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nweb:x:1000:1000::/home/web:/bin/sh\n1:x:0:0::/:/bin/sh\n")
+    users = ("root:x:0:0:root:/root:/bin/sh", "web:x:1000:1000::/home/web:/bin/sh", "1:x:0:0::/:/bin/sh")
+    (root / "etc/passwd").write_text("".join(f"{user}\n" for user in users))
     (root / "etc/group").write_text("root:x:0:\nweb:x:1000:\nstaff:x:50:web\n")
     os.chmod(root / "tmp", 0o1777)
     return root
@@ -166,10 +167,3 @@ def host(tmp_path, app, layer):
         for name in dict.fromkeys(host.names):
             host.delete(name)
         shutil.rmtree(run_root, ignore_errors=True)
-
-
-def inspect(host, name):
-    return json.loads(Path(host.paths.container(name), "config.json").read_text())
-
-
-PYTHON = sys.executable

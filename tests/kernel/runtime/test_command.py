@@ -63,8 +63,9 @@ def runtime(command, tmp_path, layer):
 
 def test_create_start_state_kill_delete(runtime, tmp_path):
     # Whoever creates must not wait for the end of streams that the container has.
-    words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle), "--pid-file", str(tmp_path / "pid")]
-    subprocess.run([*words, runtime.id], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle)]
+    words += ["--pid-file", str(tmp_path / "pid"), runtime.id]
+    subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
     state = json.loads(runtime("state", runtime.id).stdout)
     assert (state["status"], state["id"], state["bundle"]) == ("created", runtime.id, str(runtime.bundle))
     assert state["pid"] == int((tmp_path / "pid").read_text())
@@ -187,7 +188,8 @@ def test_podman_runs_it(command, layer, tmp_path):
     name = f"stowage-test-{uuid.uuid4().hex[:8]}"
     base = ["podman", "--runtime", command, "--cgroup-manager=cgroupfs", "--root", str(tmp_path / "podman")]
     run_root = f"/run/{name}"  # podman takes 50 characters at most
-    base += ["--runroot", run_root, "--tmpdir", f"{run_root}/tmp", "--storage-driver", "vfs", "--events-backend", "none"]
+    base += ["--runroot", run_root, "--tmpdir", f"{run_root}/tmp"]
+    base += ["--storage-driver", "vfs", "--events-backend", "none"]
 
     def podman(*words):
         return subprocess.run([*base, *words], capture_output=True, text=True, timeout=60, check=False)

@@ -10,7 +10,11 @@ import sys
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import Conflict, InvalidOption, RuntimeFailed
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
+    Conflict,
+    InvalidOption,
+    RuntimeFailed,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.exec import exec_process
 
 CALL = """
@@ -30,7 +34,8 @@ def enter(host):
     def enter(*args, stdin=None, **options):
         words = json.dumps([host.paths.root, host.paths.run_root, args, options])
         env = {**os.environ, "PYTHONPATH": "build/collections"}
-        done = subprocess.run([sys.executable, "-c", CALL, words], env=env, stdin=stdin, capture_output=True, timeout=20)
+        command = [sys.executable, "-c", CALL, words]
+        done = subprocess.run(command, env=env, stdin=stdin, capture_output=True, timeout=20, check=False)
         return done.returncode, done.stdout.decode(), done.stderr.decode()
 
     return enter

@@ -97,7 +97,10 @@ def test_directories_of_the_kernel_are_masked(host):
     assert "Read-only file system" in err
 
 
-@pytest.mark.parametrize("path", ["/proc/sys/kernel/hostname", "/proc/irq/default_smp_affinity", "/sys/kernel/uevent_seqnum"])
+READ_ONLY = ("/proc/sys/kernel/hostname", "/proc/irq/default_smp_affinity", "/sys/kernel/uevent_seqnum")
+
+
+@pytest.mark.parametrize("path", READ_ONLY)
 def test_the_kernels_files_are_read_only(host, path):
     code, _out, err = host.output("web", "sh", "-c", f"echo x > {path}")
     assert code != 0
@@ -105,7 +108,10 @@ def test_the_kernels_files_are_read_only(host, path):
 
 
 def test_default_devices(host):
-    script = "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' /dev/$d; done; for l in fd ptmx; do readlink /dev/$l; done"
+    script = (
+        "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' /dev/$d; done; "
+        "for l in fd ptmx; do readlink /dev/$l; done"
+    )
     assert host.output("web", "sh", "-c", script)[1].splitlines() == [
         "/dev/null 1:3 666",
         "/dev/zero 1:5 666",

@@ -181,6 +181,7 @@ def test_the_monitor_keeps_nothing_of_its_caller(host):
     kinds = sorted(os.readlink(f"/proc/{monitor}/fd/{fd}").split(":")[0] for fd in os.listdir(f"/proc/{monitor}/fd"))
     log = os.path.join(host.paths.container("web"), "log")
     assert set(kinds) <= {"/dev/null", "pipe", log, "anon_inode", f"/proc/{monitor}/fd"}
-    mine = {os.readlink(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{fd}")}
+    paths = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    mine = {os.readlink(path) for path in paths if os.path.lexists(path)}
     theirs = {os.readlink(f"/proc/{monitor}/fd/{fd}") for fd in os.listdir(f"/proc/{monitor}/fd")}
     assert not {link for link in mine & theirs if link.startswith("pipe")}

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``stowage-runtime``: an OCI runtime with the command line that runc has, for podman, containerd and people.
 
-Options are Go's: one dash or two, a value after a space or an equals sign, those of a command after its name. Errors go
-to stderr and, with --log, to a file, as text or as JSON; the exit status is 1 then, else 0, or the program's own for run
-and exec.
+Options are Go's: one dash or two, a value after a space or an equals sign, those of a command after its name. Errors
+go to stderr and, with --log, to a file, as text or as JSON; the exit status is 1 then, else 0, or the program's own
+for run and exec.
 """
 
 from __future__ import annotations
@@ -54,13 +54,26 @@ The state of containers is kept in --root, by default below $STOWAGE_RUN_ROOT or
 
 # Option to the name it is kept under; "=" at the end: it has a value; "+": it may be given many times.
 _GLOBAL = {
-    **{"root": "root=", "log": "log=", "log-format": "log-format=", "rootless": "rootless=", "criu": "criu="},
-    **{"debug": "debug", "systemd-cgroup": "systemd-cgroup", "version": "version", "v": "version"},
-    **{"help": "help", "h": "help"},
+    "root": "root=",
+    "log": "log=",
+    "log-format": "log-format=",
+    "rootless": "rootless=",
+    "criu": "criu=",
+    "debug": "debug",
+    "systemd-cgroup": "systemd-cgroup",
+    "version": "version",
+    "v": "version",
+    "help": "help",
+    "h": "help",
 }
 _CREATE = {
-    **{"bundle": "bundle=", "b": "bundle=", "pid-file": "pid-file=", "console-socket": "console-socket="},
-    **{"preserve-fds": "preserve-fds=", "no-pivot": "no-pivot", "no-new-keyring": "no-new-keyring"},
+    "bundle": "bundle=",
+    "b": "bundle=",
+    "pid-file": "pid-file=",
+    "console-socket": "console-socket=",
+    "preserve-fds": "preserve-fds=",
+    "no-pivot": "no-pivot",
+    "no-new-keyring": "no-new-keyring",
 }
 _FORMAT = {"format": "format=", "f": "format="}
 _OPTIONS = {
@@ -77,11 +90,11 @@ _OPTIONS = {
     "spec": {"bundle": "bundle=", "b": "bundle=", "rootless": "rootless"},
     "features": {},
     "exec": {
-        **{"process": "process=", "p": "process=", "cwd": "cwd=", "user": "user=", "u": "user=", "pid-file": "pid-file="},
-        **{"env": "env+", "e": "env+", "cap": "cap+", "c": "cap+", "tty": "tty", "t": "tty", "detach": "detach"},
-        **{"d": "detach", "console-socket": "console-socket=", "preserve-fds": "preserve-fds="},
-        **{"no-new-privs": "no-new-privs", "additional-gids": "additional-gids+", "g": "additional-gids+"},
-        **{"ignore-paused": "ignore-paused", "cgroup": "cgroup="},
+        "process": "process=", "p": "process=", "cwd": "cwd=", "user": "user=", "u": "user=", "pid-file": "pid-file=",
+        "env": "env+", "e": "env+", "cap": "cap+", "c": "cap+", "tty": "tty", "t": "tty", "detach": "detach",
+        "d": "detach", "console-socket": "console-socket=", "preserve-fds": "preserve-fds=",
+        "no-new-privs": "no-new-privs", "additional-gids": "additional-gids+", "g": "additional-gids+",
+        "ignore-paused": "ignore-paused", "cgroup": "cgroup=",
     },
 }  # fmt: skip
 
@@ -138,7 +151,8 @@ class Words:
     def identity(self, most: int | None = 1) -> str:
         """The container's id, and that there are not too many words."""
         if not self.rest or (most is not None and len(self.rest) > most):
-            raise InvalidOption(self.where, " ".join(self.rest), "the id of a container" + (" alone" if most == 1 else ""))
+            alone = " alone" if most == 1 else ""
+            raise InvalidOption(self.where, " ".join(self.rest), "the id of a container" + alone)
         return self.rest[0]
 
 
@@ -270,7 +284,7 @@ def _spec(_runtime: Runtime, words: Words) -> int:
         with open(path, "x", encoding="utf-8") as file:
             json.dump(example_spec(), file, indent=1)
     except FileExistsError as error:
-        raise InvalidOption("spec --bundle", path, "a directory without a config.json; remove that one first") from error
+        raise InvalidOption("spec --bundle", path, "a directory without config.json; remove that first") from error
     return 0
 
 
@@ -293,7 +307,8 @@ def _exec(runtime: Runtime, words: Words) -> int:
         for name in words.options.get("cap", []):
             for names in process.get("capabilities", {}).values():
                 names.append(name)
-        process["user"].setdefault("additionalGids", []).extend(int(gid) for gid in words.options.get("additional-gids", []))
+        groups = process["user"].setdefault("additionalGids", [])
+        groups.extend(int(gid) for gid in words.options.get("additional-gids", []))
         if words.flag("no-new-privs"):
             process["noNewPrivileges"] = True
     return runtime.enter(

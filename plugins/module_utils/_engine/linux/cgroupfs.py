@@ -115,20 +115,17 @@ def walk_cgroups(path: str) -> Iterator[str]:
         yield path
 
 
-def make_cgroups(mount: str, relative: str) -> list[str]:
-    """mkdir(2) for every part of ``relative`` that is missing below ``mount``. Returns those made, from the top."""
-    made = []
+def make_cgroups(mount: str, relative: str) -> None:
+    """mkdir(2) for every part of ``relative`` that is missing below ``mount``."""
     path = mount
     for part in relative.split("/"):
         path = f"{path}/{part}"
         try:
             os.mkdir(path, 0o755)
-            made.append(path)
         except FileExistsError:
             # A file of the kernel's has that name (``tasks``).
             if not os.path.isdir(path):
                 raise
-    return made
 
 
 def list_pids(path: str) -> list[int]:

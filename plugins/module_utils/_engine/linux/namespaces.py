@@ -73,7 +73,7 @@ def unshare(flags: int) -> None:
 
 
 def setns(fd: int, flags: int) -> None:
-    """setns(2): ``fd`` is a namespace, or (since Linux 5.8) a pidfd, whose namespaces of the types in ``flags`` count."""
+    """setns(2): ``fd`` is a namespace, or (Linux 5.8) a pidfd, whose namespaces of the types in ``flags`` count."""
     check(libc().setns(fd, flags))
 
 

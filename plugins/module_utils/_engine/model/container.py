@@ -57,7 +57,7 @@ class Container:
 
     ``args`` is the whole command line, after the image's entrypoint and command were taken into account.
     ``image_digest`` names the manifest that the container was made from. ``running`` is None where it does not
-    matter. ``stop_timeout`` is in seconds.
+    matter. ``stop_timeout`` is in seconds. ``names_told``: its /etc/hosts has every name that it should have.
     """
 
     name: str
@@ -81,6 +81,7 @@ class Container:
     stop_timeout: int = 10
     runtime: str = ""
     running: bool | None = True
+    names_told: bool = True
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ FIXED_FIELDS = (
     "runtime",
 )
 # These change while the process runs.
-LIVE_FIELDS = ("image", "ports", "labels", "extra_hosts", "stop_signal", "stop_timeout")
+LIVE_FIELDS = ("image", "ports", "labels", "extra_hosts", "names_told", "stop_signal", "stop_timeout")
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ The engine calls it so, for one container or for many at once:
     remove_bundle(paths, name)                                   nothing of it is on disk      bundle.py
 
 One layer down is the OCI runtime itself, which knows bundles and state directories only: create.py makes an init that
-executes the list of operations of init.py (rootfs.py, devices.py, cgroup_mounts.py, process.py, privileges.py) and waits
-on exec.fifo; lifecycle.py starts, signals and deletes it; state.py says what is known of it. `stowage-runtime`
+executes the list of operations of init.py (rootfs.py, devices.py, cgroup_mounts.py, process.py, privileges.py) and
+waits on exec.fifo; lifecycle.py starts, signals and deletes it; state.py says what is known of it. `stowage-runtime`
 (cli/runtime.py) is its command line. external.py has another OCI runtime do the same.
 
 Between them stand two processes of the installed engine, without site and without the model: launcher.py, which the

@@ -111,7 +111,8 @@ def _write(paths: Paths, definition: Definition) -> None:
 
 def parse_container(values: dict[str, Any]) -> Container:
     """A Container out of what ``dataclasses.asdict`` and JSON made of it."""
-    plain = replace(Container(name="", image=""), **{k: v for k, v in values.items() if not isinstance(v, (list, dict))})
+    scalars = {k: v for k, v in values.items() if not isinstance(v, (list, dict))}
+    plain = replace(Container(name="", image=""), **scalars)
     security: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["security"].items()}
     pairs: dict[str, Any] = {k: tuple((name, value) for name, value in values[k]) for k in _PAIRS}
     return replace(

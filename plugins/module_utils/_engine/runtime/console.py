@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ConsoleSender:
-    """Sends a terminal's master over a connected socket (runc's docs/terminals.md, as conmon and containerd expect it)."""
+    """Sends a terminal's master over a connected socket (runc's docs/terminals.md), as conmon and containerd want."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd

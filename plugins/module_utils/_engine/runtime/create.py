@@ -72,9 +72,7 @@ class Created:
         return self.state.pid
 
 
-def create_container(
-    root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions
-) -> Created:
+def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     """Create ``identity`` out of a valid ``spec``. Raises EngineError after undoing what was done."""
     if not spec.get("process"):
         raise InvalidOption("process", None, "an object: there is nothing to create without it")

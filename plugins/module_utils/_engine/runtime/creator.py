@@ -43,8 +43,8 @@ def run_creator(
     """Create the container that ``request`` asks for and end.
 
     ``launcher`` are the pipes from and to it: the cgroup is heard of there, and a failure told. ``monitor`` is its pid
-    and a pipe to it, which is told pid and start time, or a dash. ``init`` are the pipes from and to the init, which the
-    monitor has too.
+    and a pipe to it, which is told pid and start time, or a dash. ``init`` are the pipes from and to the init, which
+    the monitor has too.
     """
     status, answer = 1, b"-"
     channel = Channel(*launcher)

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Devices in a container's /dev, its links and its console (runtime-spec, config-linux.md, Devices, Default Devices)."""
+"""Devices in a container's /dev, its links and its console (runtime-spec, config-linux.md, Devices)."""
 
 from __future__ import annotations
 

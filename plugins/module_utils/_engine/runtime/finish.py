@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The end of a container, as its monitor deals with it: how it ended is written down, then what it had is taken away."""
+"""The end of a container, as its monitor deals with it: it is written down, then what is left is taken away."""
 
 from __future__ import annotations
 
@@ -53,10 +53,9 @@ def _error_in(told: bytes) -> str:
 
 
 def _remove_cgroup(request: dict[str, Any]) -> None:
-    # Imported when the container has ended: the monitor stays small until then. Where the engine has been removed
-    # meanwhile, whoever removes the container removes the cgroup.
+    # Where the engine has been removed meanwhile, whoever removes the container removes the cgroup.
     try:
-        from ..cgroup.manager import open_cgroups
+        from ..cgroup.manager import open_cgroups  # here, so that a monitor stays small until its container ends
     except ImportError:
         return
     path = request["cgroups_path"]

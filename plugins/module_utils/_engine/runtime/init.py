@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the init of a container does between its birth and its program, as one list (runtime-spec, runtime.md, Lifecycle)."""
+"""What the init of a container does between its birth and its program, as one list (runtime-spec, runtime.md)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import signal
 import struct
 
 from ..errors import EngineError, RuntimeFailed
-from ..linux import inherited, mount as m
+from ..linux import inherited
+from ..linux import mount as m
 from ..linux.capabilities import observe_last_capability
 from ..linux.libc import check, libc
 from ..linux.openat2 import Root
@@ -242,7 +243,7 @@ class Environment:
 
 
 class PrepareUser(Operation):
-    """HOME where the environment lacks it, by the container's /etc/passwd; and the working directory where it is missing."""
+    """HOME where the environment lacks it, by the container's /etc/passwd; and the working directory."""
 
     def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
         self.root = root

@@ -22,7 +22,7 @@ from .state import State, load_state
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any, BinaryIO, Union
+    from typing import Any, BinaryIO
 
     from ..cgroup.interface import Cgroups
     from ..paths import Paths
@@ -59,7 +59,7 @@ def create_containers(
     cgroups: Cgroups | None = None,
     launcher: Launcher | None = None,
     patience: float = PATIENCE,
-) -> Iterator[Union[Created, Failed]]:
+) -> Iterator[Created | Failed]:
     """Create prepared containers, all at the same time; each is told as soon as it is there.
 
     ``engine`` is the command line of the installed engine, to which ``launch`` is added. A ``launcher`` that was begun
@@ -100,11 +100,9 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
     }
 
 
-def _converse(
-    launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups
-) -> Iterator[Union[Created, Failed]]:
+def _converse(launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups) -> Iterator[Created | Failed]:
     """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done."""
-    results: list[Union[Created, Failed]] = []
+    results: list[Created | Failed] = []
     told: set[str] = set()
     prepared: set[str] = set()
     while len(told) < len(definitions):
@@ -121,7 +119,7 @@ def _converse(
             yield results.pop(0)
 
 
-def _result(message: dict[str, Any]) -> Union[Created, Failed]:
+def _result(message: dict[str, Any]) -> Created | Failed:
     if "error" in message:
         return Failed(message["name"], message["error"])
     return Created(message["name"], message["pid"], message["started"])

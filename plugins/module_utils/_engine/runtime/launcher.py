@@ -24,15 +24,12 @@ import signal
 from ..linux.inherited import close_others, set_child_subreaper
 from .channel import Channel
 from .monitor import forward_signal, run_monitor
+from .process import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
-
-_STDIN = 0
-_STDOUT = 1
-_STDERR = 2
 
 # So many at a time: each takes four descriptors until it is forked, of the 1024 that there may be.
 _BATCH = 100
@@ -40,18 +37,32 @@ _BATCH = 100
 
 def main(_words: Sequence[str]) -> int:
     """Fork the monitors, pass on what they and stdin say, until stdin ends. The exit status."""
-    close_others([_STDIN, _STDOUT, _STDERR])
-    ours = Channel(_STDIN, _STDOUT)
+    close_others([0, 1, 2])
+    ours = Channel(os.dup(0), os.dup(1))
     request = ours.hear()
     if request is None:
         return 0
-    signal.signal(signal.SIGTERM, forward_signal)
+    _detach()
     monitors: dict[str, Channel] = {}
     containers = request["containers"]
     for first in range(0, len(containers), _BATCH):
         monitors.update(_fork_monitors(containers[first : first + _BATCH]))
     _relay(ours, monitors)
     return 0
+
+
+def _detach() -> None:
+    """Be what a monitor shall be, but for its session: done once here, it costs the monitors no memory."""
+    signal.signal(signal.SIGTERM, forward_signal)
+    gc.disable()
+    os.chdir("/")
+    os.umask(0o022)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for fd in range(3):
+        os.dup2(null, fd)
+    # The container may go for lack of memory; that it went must still be written down. An init says what it shall have.
+    with contextlib.suppress(OSError):
+        write_file("/proc/self/oom_score_adj", "-900")
 
 
 def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
@@ -72,7 +83,7 @@ def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
     if child == 0:
         reader, writer = pairs[index][1].reader, pairs[index][1].writer
         low, high = min(reader, writer), max(reader, writer)
-        os.closerange(_STDERR + 1, low)
+        os.closerange(3, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, end)
         if containers[index]["runtime"]:
@@ -85,13 +96,13 @@ def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
 
 def _relay(ours: Channel, monitors: dict[str, Channel]) -> None:
     poll = select.poll()
-    poll.register(_STDIN, select.POLLIN)
+    poll.register(ours.reader, select.POLLIN)
     waiting = {channel.reader: name for name, channel in monitors.items()}
     for fd in waiting:
         poll.register(fd, select.POLLIN)
     while True:
         for fd, _event in poll.poll():
-            if fd == _STDIN:
+            if fd == ours.reader:
                 if not _pass_on(ours, monitors):
                     return
                 continue
@@ -102,7 +113,7 @@ def _relay(ours: Channel, monitors: dict[str, Channel]) -> None:
                     content = json.dumps({"name": waiting[fd], "error": "its monitor was killed"}).encode() + b"\n"
             if b'"pid": ' in content or b'"error": ' in content:
                 waiting.pop(fd, None)
-            os.write(_STDOUT, content)
+            os.write(ours.writer, content)
 
 
 def _pass_on(ours: Channel, monitors: dict[str, Channel]) -> bool:

@@ -18,7 +18,6 @@ be: no json, no ctypes, no open(), whose codec would be imported, no contextlib.
 
 from __future__ import annotations
 
-import gc
 import os
 import select
 import signal
@@ -47,10 +46,13 @@ def forward_signal(number: int, _frame: object) -> None:
 
 
 def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
-    """Be the monitor of one container, with the pipes to and from the launcher: never returns."""
+    """Be the monitor of one container, with the pipes to and from the launcher: never returns.
+
+    The launcher has let go of all that was its caller's, but for the session.
+    """
     status = 1
     try:
-        _detach()
+        os.setsid()
         _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
         _monitor(request, reader, writer)
         status = 0
@@ -58,23 +60,6 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
         os.write(2, str(error).encode())
     finally:
         os._exit(status)
-
-
-def _detach() -> None:
-    """Keep nothing of whoever ran the launcher: session, directory, terminal, streams. All else is closed already."""
-    gc.disable()
-    os.setsid()
-    os.chdir("/")
-    os.umask(0o022)
-    null = os.open("/dev/null", os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.close(null)
-    # The container may go for lack of memory; that it went must still be written down.
-    fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    _write(fd, b"-900")
-    os.close(fd)
 
 
 def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
@@ -164,7 +149,7 @@ def _copy(fd: int, log: int, stream: str) -> bool:
 
 def _write(fd: int, content: bytes) -> None:
     """Write, if it can be: neither a full disk, nor a launcher that is gone, nor a missing right ends a monitor."""
-    try:
+    try:  # noqa: SIM105 -- contextlib would be one more module in every monitor's memory
         os.write(fd, content)
     except OSError:
         pass

@@ -86,7 +86,7 @@ RECURSIVE = {
 
 
 class MountOptions:
-    """Options told apart: ``flags`` (and those ``cleared`` on purpose), ``propagation``, recursive attributes, ``data``."""
+    """Options told apart: ``flags`` (and those ``cleared`` on purpose), ``propagation``, recursive ones, ``data``."""
 
     def __init__(self) -> None:
         self.flags = 0

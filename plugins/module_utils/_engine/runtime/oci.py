@@ -64,7 +64,9 @@ class Runtime:
             options.send_console = ConsoleSender.connect(console_socket)
         return self._create(identity, bundle, spec, options, pid_file)
 
-    def run(self, identity: str, bundle: str, *, pid_file: str, console_socket: str, detach: bool, **options: Any) -> int:
+    def run(
+        self, identity: str, bundle: str, *, pid_file: str, console_socket: str, detach: bool, **options: Any
+    ) -> int:
         """Create and start; unless detached, stay with it to its end, remove it and return its exit code."""
         if detach:
             self.create(identity, bundle, pid_file=pid_file, console_socket=console_socket, **options)

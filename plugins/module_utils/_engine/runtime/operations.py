@@ -1,9 +1,11 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an init does, as a list: every operation says what it does and does it. One that fails is told with its words."""
+"""What an init does, as a list: every operation says what it does and does it; a failure is told in its words."""
 
 from __future__ import annotations
+
+import os
 
 from ..errors import RuntimeFailed
 
@@ -27,7 +29,7 @@ class OperationFailed(RuntimeFailed):
 
     def __init__(self, operation: object, cause: OSError) -> None:
         self.errno = cause.errno
-        path = cause.filename.decode(errors="replace") if isinstance(cause.filename, bytes) else str(cause.filename or "")
+        path = os.fsdecode(cause.filename or "")
         told = str(operation)
         where = f" ({path})" if path and not path.startswith("/proc/self/fd/") and path not in told else ""
         super().__init__(f"{told}{where}: {cause.strerror or cause}")

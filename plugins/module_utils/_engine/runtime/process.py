@@ -41,8 +41,8 @@ _RLIM_INFINITY = (1 << 64) - 1
 class JoinCgroup(Operation):
     """Move this process, which has one thread, into a cgroup of each v1 hierarchy, then unshare its cgroup namespace.
 
-    Writing 0 to ``tasks`` is a hundred times faster than a pid to ``cgroup.procs`` (0.14 ms for all against 9 to 23). On
-    v2 the process was born in its cgroup. The namespace comes after either: its root is where we are then.
+    Writing 0 to ``tasks`` is a hundred times faster than a pid to ``cgroup.procs`` (0.14 ms for all against 9 to 23).
+    On v2 the process was born in its cgroup. The namespace comes after either: its root is where we are then.
     """
 
     def __init__(self, task_files: Sequence[str], *, namespace: bool) -> None:

@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The root file system of a container, as operations of its init that run before pivot_root(2).
 
-Every path is resolved inside the root by the kernel (openat2(2), RESOLVE_IN_ROOT), and what was opened is what is mounted
-on: a link in an image, or one that changes meanwhile, leads nowhere else (CVE-2021-30465 and kin). The host's own /proc,
-which /proc/self/fd/<n> is looked up in, is out of reach of images.
+Every path is resolved inside the root by the kernel (openat2(2), RESOLVE_IN_ROOT), and what was opened is what is
+mounted on: a link in an image, or one that changes meanwhile, leads nowhere else (CVE-2021-30465 and kin). The host's
+own /proc, which /proc/self/fd/<n> is looked up in, is out of reach of images.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def oci_spec(container: Container, *, rootfs: str, run_directory: str, cgroups_p
             "args": list(container.args),
             "env": _environment(container),
             "cwd": container.working_dir or "/",
-            "capabilities": {name: capabilities for name in ("bounding", "effective", "permitted")},
+            "capabilities": dict.fromkeys(("bounding", "effective", "permitted"), capabilities),
             "noNewPrivileges": security.no_new_privileges and not privileged,
             "oomScoreAdj": 0,
         },

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who ``user`` of an image or of ``exec -u`` is, by the container's own /etc/passwd and /etc/group (passwd(5), group(5)).
+"""Who ``user`` of an image or of ``exec -u`` is, by the container's own files (passwd(5), group(5)).
 
 Strict: a number is itself and never looked up as a name first, a name must have an entry, and a line that does not
 parse counts for nothing (CVE-2026-30892: ``1`` is never 0).
@@ -69,7 +69,8 @@ def _entries(text: str, count: int) -> Iterator[list[str]]:
     """The lines that have ``count`` fields and numbers where numbers belong."""
     for line in text.splitlines():
         fields = line.split(":")
-        if len(fields) == count and fields[0] and all(_number(field) is not None for field in fields[2 : count // 2 + 1]):
+        numbers = fields[2 : count // 2 + 1]
+        if len(fields) == count and fields[0] and all(_number(field) is not None for field in numbers):
             yield fields
 
 

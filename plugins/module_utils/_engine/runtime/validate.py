@@ -14,7 +14,7 @@ import os
 
 from ..errors import InvalidOption, NotFound, RuntimeFailed, Unsupported
 from ..linux.namespaces import NAMESPACES
-from .mount_options import parse_mount_options
+from .mount_options import PROPAGATION, parse_mount_options
 from .process import RLIMITS
 
 TYPE_CHECKING = False
@@ -74,9 +74,7 @@ SCHEMA: dict[str, Any] = {
         "args!": [_TEXT],
         "user": {"uid!": _ID, "gid!": _ID, "umask": _Number(0, 0o777), "additionalGids": [_ID]},
         "rlimits": [{"type!": _one_of(*RLIMITS), "soft!": _UINT64, "hard!": _UINT64}],
-        "capabilities": {
-            name: _CAPABILITIES for name in ("bounding", "permitted", "effective", "inheritable", "ambient")
-        },
+        "capabilities": dict.fromkeys(("bounding", "permitted", "effective", "inheritable", "ambient"), _CAPABILITIES),
         "noNewPrivileges": bool,
         "oomScoreAdj": _Number(-1000, 1000),
     },
@@ -99,7 +97,7 @@ SCHEMA: dict[str, Any] = {
         "sysctl": {"*": _TEXT},
         "maskedPaths": [_PATH],
         "readonlyPaths": [_PATH],
-        "rootfsPropagation": _one_of("", "shared", "rshared", "slave", "rslave", "private", "rprivate", "unbindable", "runbindable"),
+        "rootfsPropagation": _one_of("", *PROPAGATION),
         "resources": {
             "memory": {"limit": _INT64, "reservation": _INT64, "swap": _INT64, "swappiness": _Number(0, 200)},
             "cpu": {"shares": _UINT64, "quota": _INT64, "period": _UINT64, "cpus": _TEXT, "mems": _TEXT},

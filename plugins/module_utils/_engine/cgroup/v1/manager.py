@@ -11,6 +11,7 @@ our own directories beside those of systemd, which looks after its own alone.
 from __future__ import annotations
 
 import os
+from itertools import accumulate
 
 from ...errors import Conflict, KernelError, NotFound, Unsupported
 from ...linux.cgroupfs import (
@@ -163,11 +164,12 @@ class V1(Cgroups):
         cpuset = self._mount_of.get("cpuset")
         for mount in self._mounts:
             try:
-                made = make_cgroups(mount, relative)
+                make_cgroups(mount, relative)
             except OSError as error:
                 raise KernelError("making a cgroup", error) from error
             if mount == cpuset:
-                for directory in made or [f"{mount}/{relative}"]:
+                # The parents too, also those that were there: whoever made them may have been killed just after.
+                for directory in accumulate([mount, *relative.split("/")], "{}/{}".format):
                     inherit_cpuset(directory)
         for controller in self._controllers:
             apply_limits(controller, f"{self._mount_of[controller.name]}/{relative}", limits)

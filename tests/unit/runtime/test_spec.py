@@ -1,0 +1,141 @@
+"""The configuration of a container of ours, and what a configuration is held to."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import asdict
+
+import pytest
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
+    EngineError,
+    InvalidOption,
+    Unsupported,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux import mount as m
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import Limits
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import (
+    Attachment,
+    Container,
+    Port,
+    Security,
+    Volume,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.bundle import parse_container
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.logs import format_log, parse_log
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.mount_options import parse_mount_options
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.resources import parse_resources
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import (
+    oci_resources,
+    oci_spec,
+    shares_of_weight,
+    weight_of_shares,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import SCHEMA, validate_config
+
+FULL = Container(
+    name="web",
+    image="shop:1",
+    args=("httpd", "-f"),
+    env=(("PATH", "/opt"), ("A", "b=c")),
+    user="web",
+    networks=(Attachment("backplane", "10.42.1.7", ("www",)),),
+    ports=(Port(8080, 80),),
+    volumes=(Volume("/srv", "/data", read_only=True),),
+    tmpfs=("/scratch:size=1m",),
+    limits=Limits(memory=1 << 26, memory_swap=1 << 27, cpu_quota=50_000, cpu_weight=100, pids=64, cpuset_cpus="0"),
+    labels=(("tier", "front"),),
+    extra_hosts=(("db", "10.0.0.9"),),
+    security=Security(cap_drop=("CAP_MKNOD",), read_only=True),
+)
+
+
+def spec_of(container):
+    return oci_spec(container, rootfs="/b/rootfs", run_directory="/r", cgroups_path="/stowage/web.scope")
+
+
+def test_a_definition_survives_json():
+    assert parse_container(json.loads(json.dumps(asdict(FULL)))) == FULL
+
+
+def test_our_own_configurations_are_valid():
+    for container in (FULL, Container(name="a", image="b", args=("true",), security=Security(privileged=True))):
+        validate_config(json.loads(json.dumps(spec_of(container))))
+
+
+def test_what_the_model_says_is_in_the_configuration():
+    spec = spec_of(FULL)
+    assert spec["process"]["env"] == ["PATH=/opt", "HOSTNAME=web", "A=b=c"]
+    assert "CAP_MKNOD" not in spec["process"]["capabilities"]["bounding"]
+    assert spec["process"]["noNewPrivileges"] and spec["root"]["readonly"]
+    mounts = {entry["destination"]: entry for entry in spec["mounts"]}
+    assert mounts["/data"]["options"] == ["rbind", "rprivate", "nodev", "ro"]
+    assert mounts["/scratch"]["options"] == ["noexec", "nosuid", "nodev", "size=1m"]
+    assert mounts["/etc/hosts"]["source"] == "/r/hosts"
+
+
+def test_limits_survive_the_way_through_oci():
+    assert parse_resources(oci_resources(FULL.limits)) == FULL.limits
+
+
+@pytest.mark.parametrize("weight", [1, 2, 39, 100, 1000, 10000])
+def test_weights_survive_the_way_through_shares(weight):
+    assert weight_of_shares(shares_of_weight(weight)) == weight
+
+
+def test_a_quota_is_for_our_own_period():
+    assert parse_resources({"cpu": {"quota": 20_000, "period": 50_000}}).cpu_quota == 40_000
+
+
+def test_mount_options():
+    options = parse_mount_options("here", ["rbind", "ro", "nosuid", "rslave", "rro", "size=1m", "mode=700", "suid"])
+    assert options.flags == m.MS_BIND | m.MS_REC | m.MS_RDONLY
+    assert options.cleared & m.MS_NOSUID
+    assert options.propagation == [m.MS_SLAVE | m.MS_REC]
+    assert (options.recursive_set, options.data) == (1, "size=1m,mode=700")
+    with pytest.raises(Unsupported, match="here: 'idmap'"):
+        parse_mount_options("here", ["idmap"])
+
+
+def places(schema, path=()):
+    """Every place of the schema that a configuration of ours may have."""
+    for name, kind in schema.items():
+        plain = name.rstrip("!")
+        yield (*path, plain)
+        if isinstance(kind, dict) and "*" not in kind:
+            yield from places(kind, (*path, plain))
+
+
+@pytest.mark.parametrize("path", [path for path in places(SCHEMA) if "*" not in path], ids=".".join)
+def test_a_value_of_another_type_is_refused_with_its_path(path):
+    for value in (object(), 1.5, [[]]):
+        spec = copy.deepcopy(spec_of(FULL))
+        holder = spec
+        for part in path[:-1]:
+            holder = holder.setdefault(part, {"uid": 0, "gid": 0, "height": 1, "width": 1})
+        holder[path[-1]] = value
+        with pytest.raises(EngineError) as caught:
+            validate_config(spec)
+        assert str(caught.value).startswith(path[0])
+        assert "\n" not in str(caught.value)
+
+
+def test_what_the_specification_does_not_know_is_ignored():
+    validate_config({**spec_of(FULL), "com.example.thing": {"a": 1}})
+
+
+@pytest.mark.parametrize("name", ["kernel.panic", "vm.swappiness", "net..ipv4", "kernel.hostname", "fs.file-max"])
+def test_the_hosts_sysctls_are_refused(name):
+    spec = spec_of(FULL)
+    spec["linux"]["sysctl"] = {name: "1"}
+    with pytest.raises(InvalidOption, match=r"linux\.sysctl"):
+        validate_config(spec)
+
+
+def test_log_lines_are_put_together_again():
+    written = format_log("stdout", b"one\ntw", 0) + format_log("stderr", b"err\n", 1) + format_log("stdout", b"o\n", 2)
+    assert written.startswith(b"1970-01-01T00:00:00.000000000Z stdout F one\n")
+    lines = [(line.stream, line.text) for line in parse_log(iter(written.splitlines(keepends=True)))]
+    assert lines == [("stdout", "one"), ("stderr", "err"), ("stdout", "two")]
+    assert list(parse_log(iter([b"2026 stdout F"]))) == []

@@ -26,7 +26,7 @@ state:
   default: started
 image:
   description:
-    - The image, which must be on the host (see M(stowage.engine.image)). Required unless O(state=absent).
+    - The image, which must be on the host (see M(stowage.engine.image)). Required unless C(state=absent).
   type: str
 command:
   description:
@@ -106,7 +106,7 @@ cap_add:
   elements: str
 cap_drop:
   description:
-    - Capabilities to take from the set; V(ALL) for all, before O(cap_add) is looked at.
+    - Capabilities to take from the set; V(ALL) for all, before C(cap_add) is looked at.
   type: list
   elements: str
 no_new_privileges:
@@ -153,9 +153,9 @@ recreate:
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = "options:\n" + textwrap.indent(OPTIONS, "  ")
+    DOCUMENTATION: str = "options:\n" + textwrap.indent(OPTIONS, "  ")
 
-    LIST = r"""
+    LIST: str = r"""
 options:
   containers:
     description:

@@ -19,7 +19,7 @@ memory_reservation:
   type: str
 memory_swap:
   description:
-    - Memory and swap together, as Docker counts it. Needs O(memory).
+    - Memory and swap together, as Docker counts it. Needs C(memory).
   type: str
 cpus:
   description:
@@ -45,4 +45,4 @@ cpuset_mems:
 
 
 class ModuleDocFragment:
-    DOCUMENTATION = "options:\n" + textwrap.indent(OPTIONS, "  ")
+    DOCUMENTATION: str = "options:\n" + textwrap.indent(OPTIONS, "  ")

@@ -70,7 +70,7 @@ def _mermaid(hosts: Mapping[str, Found]) -> str:
             node = _node(index, "c", container["name"])
             lines.append(f'    {node}["{container["name"]}<br/>{_short(container["image"])}"]')
             for at in container["networks"]:
-                lines.append(f'    {node} ---|{at["address"]}| {_node(index, "n", at["network"])}')
+                lines.append(f"    {node} ---|{at['address']}| {_node(index, 'n', at['network'])}")
             for port in container["ports"]:
                 lines.append(f'    {_node(index, "p", port["host_port"])}((":{port["host_port"]}")) --> {node}')
         lines.append("  end")

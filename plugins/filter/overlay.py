@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
+
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.overlay import Member, Place, plan_overlay
 
 
-def overlay(hosts: Sequence[str], hostvars: Mapping[str, Any], *, name: str, pool: str, prefix: int = 24) -> dict[str, Any]:
+def overlay(
+    hosts: Sequence[str], hostvars: Mapping[str, Any], *, name: str, pool: str, prefix: int = 24
+) -> dict[str, Any]:
     """{host: {"subnet", "address", "peers", "names", "addresses"}} for the overlay ``name`` over ``hosts``."""
     try:
         planned = plan_overlay(pool, [_member(host, hostvars[host], name) for host in hosts], prefix=prefix)

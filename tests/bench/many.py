@@ -35,7 +35,7 @@ def measure() -> Iterator[Row]:
             _ROUNDS,
             {
                 "ours": lambda: _ours(world),
-                "runc": lambda: sum(peers.runtime_run(world, runc, sleep, detached=True) for _ in range(COUNT)) / COUNT,
+                "runc": lambda: sum(peers.runtime_run(world, runc, sleep, detached=True) for _rest in range(COUNT)) / COUNT,
             },
         )
     yield Row("each of twenty", medians["ours"], medians["runc"], "runc run --detach", wanted=15)

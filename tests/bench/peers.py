@@ -141,11 +141,16 @@ class Podman:
         return processes("conmon", str(self.directory))
 
     def close(self) -> None:
+        """Take away containers and images, and what podman itself leaves: mounts and its parent cgroup."""
         with contextlib.suppress(RuntimeError):
             run_quietly([self.program, "rm", "--all", "--force", "--time", "0"], self.env)
-        run_quietly(["umount", "--quiet", "--recursive", "--lazy", str(self.directory / "graph/overlay")]) if (
-            os.path.ismount(self.directory / "graph/overlay")
-        ) else None
+        mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+        for path in reversed([path for path in mounts if path.startswith(f"{self.directory}/")]):
+            run_quietly(["umount", "--lazy", path])
+        for tree in Path("/sys/fs/cgroup").glob("*/libpod_parent"):
+            for directory in (*tree.glob("*"), tree):
+                with contextlib.suppress(OSError):  # a file, or another podman's that is in use
+                    directory.rmdir()
         remove_tree(self.directory)
 
 

@@ -31,8 +31,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     run = commands.add_parser("exec", parents=[named], help="run a program on a host: exec HOST -- ARGV...")
     run.add_argument("host")
     run.add_argument("argv", nargs=argparse.REMAINDER)
-    left = commands.add_parser("leftovers", help="list what bears a name of Stowage's or a fleet's on this machine; "
-                                                 "status 1 when anything does")
+    left = commands.add_parser(
+        "leftovers",
+        help="list what bears a name of Stowage's or a fleet's on this machine; status 1 when anything does",
+    )
     left.add_argument("--only", metavar="NAME", help="of all that, only what belongs to this fleet")
     return parser.parse_args(argv)
 
@@ -55,8 +57,9 @@ def run_status() -> int:
             continue  # taken down meanwhile
         for host in state.hosts:
             told = "up" if host.alive and state.ready else "half made" if host.alive else "dead"
-            sys.stdout.write(row(state.name, state.backend, host.name, host.address,
-                                 host.process.pid if host.process else "-", told))
+            sys.stdout.write(
+                row(state.name, state.backend, host.name, host.address, host.process.pid if host.process else "-", told)
+            )
     return 0
 
 

@@ -44,9 +44,9 @@ def observe_hierarchies() -> list[Hierarchy]:
     memberships = dict(_parse_membership(line) for line in Path("/proc/self/cgroup").read_text().splitlines())
     found: dict[Path, Hierarchy] = {}
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields, _, tail = line.partition(" - ")
+        fields, _rest, tail = line.partition(" - ")
         root, target = fields.split()[3:5]
-        kind, _, flags = tail.split()
+        kind, _rest, flags = tail.split()
         mount = Path(target)
         if kind not in ("cgroup", "cgroup2") or TOP not in (mount, mount.parent):
             continue
@@ -62,7 +62,7 @@ def observe_hierarchies() -> list[Hierarchy]:
 
 
 def _parse_membership(line: str) -> tuple[str, str]:
-    _, controllers, path = line.split(":", 2)
+    _rest, controllers, path = line.split(":", 2)
     return ",".join(sorted(controllers.split(","))), path
 
 
@@ -86,25 +86,28 @@ def make(hierarchy: Hierarchy, name: str) -> Path:
 
 
 def _enable_controllers(path: Path) -> None:
-    missing = sorted(set((path / "cgroup.controllers").read_text().split())
-                     - set((path / "cgroup.subtree_control").read_text().split()))
+    missing = sorted(
+        set((path / "cgroup.controllers").read_text().split())
+        - set((path / "cgroup.subtree_control").read_text().split())
+    )
     try:
         if missing:
             (path / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in missing))
     except OSError as error:
         if error.errno != errno.EBUSY:
             raise
-        raise FleetError(f"{path}/cgroup.subtree_control refuses {missing}: {path} holds processes and is not the "
-                         "real root (a container's cgroup namespace?); start that container with --cgroupns=host, "
-                         f"or move its processes to a leaf: mkdir {path}/init, write each pid to its cgroup.procs"
-                         ) from error
+        raise FleetError(
+            f"{path}/cgroup.subtree_control refuses {missing}: {path} holds processes and is not the "
+            "real root (a container's cgroup namespace?); start that container with --cgroupns=host, "
+            f"or move its processes to a leaf: mkdir {path}/init, write each pid to its cgroup.procs"
+        ) from error
 
 
 def find(prefix: str) -> Iterator[Path]:
     """Every cgroup whose name starts so, children first, in all hierarchies."""
     for top in {str(hierarchy.mount) for hierarchy in observe_hierarchies()}:
-        for path, _, _ in os.walk(top, topdown=False):
-            if any(part.startswith(prefix) for part in path[len(top):].split("/")):
+        for path, _rest, _rest in os.walk(top, topdown=False):
+            if any(part.startswith(prefix) for part in path[len(top) :].split("/")):
                 yield Path(path)
 
 
@@ -133,6 +136,7 @@ def remove(prefix: str, timeout: float = 10) -> None:
                 pass
             except OSError as error:
                 if error.errno != errno.EBUSY or time.monotonic() > end:
-                    raise FleetError(f"cannot remove cgroup {path}: {error.strerror}; "
-                                     f"it holds pids {pids(path)}") from error
+                    raise FleetError(
+                        f"cannot remove cgroup {path}: {error.strerror}; it holds pids {pids(path)}"
+                    ) from error
         time.sleep(0.005)

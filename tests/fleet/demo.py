@@ -55,12 +55,21 @@ def tell() -> None:
     fleet.down(NAME)
     teller.step("Two hosts, node-a and node-b: namespaces of this machine, each with its own sshd, joined by a cable")
     hosts = fleet.up(NAME, ["node-a", "node-b"])
-    a, b = hosts.nodes
-    for node in hosts.nodes:
-        teller.say(f"{node.name}  {node.address}")
+    teller.say("\n".join(f"{node.name}  {node.address}" for node in hosts.nodes))
     teller.done()
+    _tell_quickstart(teller, hosts)
+    _tell_drift(teller, hosts)
+    _tell_what_is_there(teller, hosts)
+    sys.stdout.write(
+        f"\nAll of it took {teller.seconds:.0f} s. The hosts are still up; look around:\n"
+        f"   ssh -F {hosts.ssh_config.relative_to(story.ROOT)} node-a stowage ps\n"
+        "   make demo-clean     takes all of it away\n"
+    )
 
-    teller.step("The quickstart, ansible-playbook stowage.engine.quickstart: engine, image, cgroup, overlay, containers")
+
+def _tell_quickstart(teller: Teller, hosts: fleet.Fleet) -> None:
+    a, b = hosts.nodes
+    teller.step("The quickstart (playbooks/quickstart.yml): engine, image, cgroup, overlay network, containers")
     played = story.play(hosts, story.QUICKSTART)
     teller.done(f"changed: {played.changed}")
 
@@ -68,8 +77,7 @@ def tell() -> None:
     web = story.containers(a)["web"]["networks"][0]["address"]
     for url in (f"http://{web}/", "http://web/"):
         teller.say(f"node-b, in container client, {url}: {story.fetch_inside(b, url).strip()}")
-    outside = story.fetch_outside(a.address, 8080)
-    teller.say(f"this machine, http://{a.address}:8080/: {outside.strip()}")
+    teller.say(f"this machine, http://{a.address}:8080/: {story.fetch_outside(a.address, 8080).strip()}")
     teller.done()
 
     teller.step("The same play again: nothing to do")
@@ -77,6 +85,9 @@ def tell() -> None:
     expect(not any(played.changed.values()), f"the second run changed something: {played.changed}\n{played.output}")
     teller.done(f"changed: {played.changed}")
 
+
+def _tell_drift(teller: Teller, hosts: fleet.Fleet) -> None:
+    a, b = hosts.nodes
     teller.step("Someone meddles with node-a: another memory limit, a forwarding entry deleted, web's process killed")
     client = story.containers(b)["client"]["pid"]
     story.spoil_limit(a)
@@ -87,9 +98,8 @@ def tell() -> None:
 
     teller.step("--check --diff sees exactly these three, and writes nothing")
     played = story.play(hosts, story.QUICKSTART, "--check", "--diff")
-    for line in played.output.splitlines():
-        if line.startswith(("+", "-")) and not line.startswith(("+++", "---")):
-            teller.say(line)
+    differs = [line for line in played.output.splitlines() if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
+    teller.say("\n".join(differs))
     expect(played.subjects.get("node-a") == DRIFT, f"check mode saw {played.subjects}, expected {DRIFT} on node-a")
     expect(not played.subjects.get("node-b"), f"check mode saw drift on node-b: {played.subjects}")
     expect(story.state_of(a) == before, "check mode wrote something on node-a")
@@ -101,10 +111,13 @@ def tell() -> None:
     teller.say(f"client on node-b still has pid {client}; web answers: {story.fetch_inside(b, 'http://web/').strip()}")
     teller.done(f"changed: {played.changed}")
 
-    teller.step("On the host: stowage ps, stowage logs web, stowage exec web")
+
+def _tell_what_is_there(teller: Teller, hosts: fleet.Fleet) -> None:
+    node = hosts.node("node-a")
+    teller.step("On the host: stowage ps, stowage logs, stowage exec")
     for argv in (["stowage", "ps"], ["stowage", "logs", "--tail", "3", "web"], ["stowage", "exec", "web", "ps"]):
         teller.say(f"\033[2mnode-a# {' '.join(argv)}\033[0m")
-        done = a.run(argv)
+        done = node.run(argv)
         teller.say(done.stdout + done.stderr)
     teller.done()
 
@@ -114,12 +127,6 @@ def tell() -> None:
     drawn = [line for line in found.output.splitlines() if any(corner in line for corner in "┌│└║")]
     teller.say("\n".join(line.strip().removeprefix("- ").strip("'\"") for line in drawn))
     teller.done(f"as a Mermaid graph: {picture.relative_to(story.ROOT)}")
-
-    sys.stdout.write(
-        f"\nAll of it took {teller.seconds:.0f} s. The hosts are still up; look around:\n"
-        f"   ssh -F {hosts.ssh_config.relative_to(story.ROOT)} node-a stowage ps\n"
-        "   make demo-clean     takes all of it away\n"
-    )
 
 
 def clean() -> None:

@@ -38,17 +38,21 @@ class Node:
         """The command line on this machine that runs `argv` on the host."""
         return ["ssh", "-F", str(self._fleet.ssh_config), self.name, "--", shlex.join(argv)]
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", check: bool = True,
-            timeout: float = 60) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, argv: Sequence[str], *, stdin: str = "", check: bool = True, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
         """Runs a program on the host. FleetError when it fails, unless `check` is False, or takes too long."""
         try:
-            done = subprocess.run(self.argv(argv), input=stdin, text=True, capture_output=True, timeout=timeout,
-                                  check=False)
+            done = subprocess.run(
+                self.argv(argv), input=stdin, text=True, capture_output=True, timeout=timeout, check=False
+            )
         except subprocess.TimeoutExpired as error:
             raise FleetError(f"{self.name}: {shlex.join(argv)} did not end within {timeout:.0f} s") from error
         if check and done.returncode:
-            raise FleetError(f"{self.name}: {shlex.join(argv)} ended with status {done.returncode}: "
-                             f"{(done.stderr or done.stdout).strip()}")
+            raise FleetError(
+                f"{self.name}: {shlex.join(argv)} ended with status {done.returncode}: "
+                f"{(done.stderr or done.stdout).strip()}"
+            )
         return done
 
 
@@ -76,7 +80,7 @@ class Fleet:
     def __enter__(self) -> Fleet:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_rest: object) -> None:
         self.down()
 
 
@@ -84,8 +88,9 @@ def up(name: str, hosts: Sequence[str], *, backend: str = "namespace", base: Pat
     """Makes the hosts and returns when each answers on ssh; leaves nothing when that fails."""
     for what, value in [("fleet", name), *(("host", host) for host in hosts)]:
         if not NAME.fullmatch(value) or value == "cache":  # build/fleet/cache holds the image of the machines
-            raise FleetError(f"{what} name {value!r}: expected 1 to 32 of a-z, 0-9 and '-', as in a host name, "
-                             "and not 'cache'")
+            raise FleetError(
+                f"{what} name {value!r}: expected 1 to 32 of a-z, 0-9 and '-', as in a host name, and not 'cache'"
+            )
     if not hosts or len(set(hosts)) != len(hosts) or len(hosts) > 200:
         raise FleetError(f"hosts {', '.join(hosts) or '(none)'}: expected 1 to 200 different names")
     if backend not in BACKENDS:

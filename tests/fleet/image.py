@@ -33,12 +33,33 @@ MIRROR = "http://deb.debian.org/debian/"
 SECURITY = "http://deb.debian.org/debian-security/"
 SIZE = "4G"
 PACKAGES = [
-    "linux-image-cloud-amd64", "initramfs-tools", "systemd", "systemd-sysv", "libpam-systemd", "dbus", "udev", "kmod",
-    "openssh-server", "python3", "python3-apt", "python3-pyroute2", "iproute2", "nftables", "busybox-static",
-    "procps", "ca-certificates",
+    "linux-image-cloud-amd64",
+    "initramfs-tools",
+    "systemd",
+    "systemd-sysv",
+    "libpam-systemd",
+    "dbus",
+    "udev",
+    "kmod",
+    "openssh-server",
+    "python3",
+    "python3-apt",
+    "python3-pyroute2",
+    "iproute2",
+    "nftables",
+    "busybox-static",
+    "procps",
+    "ca-certificates",
 ]
-MASKED = ["apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer",
-          "e2scrub_reap.service", "systemd-networkd-wait-online.service"]
+MASKED = [
+    "apt-daily.timer",
+    "apt-daily-upgrade.timer",
+    "dpkg-db-backup.timer",
+    "e2scrub_all.timer",
+    "fstrim.timer",
+    "e2scrub_reap.service",
+    "systemd-networkd-wait-online.service",
+]
 FILES = {
     "etc/initramfs-tools/conf.d/fleet": "MODULES=list\n",
     "etc/initramfs-tools/modules": "virtio_pci\nvirtio_blk\next4\ncrc32c_generic\n",
@@ -137,16 +158,20 @@ def parse_mirrors(index_targets: str) -> tuple[str, str]:
 
 
 def _sources() -> str:
-    mirror, security = parse_mirrors(run(["apt-get", "indextargets", "--format", "$(LABEL)|$(REPO_URI)",
-                                          "Created-By: Packages", "Origin: Debian"]))
-    return (f"deb {mirror} {SUITE} main\ndeb {mirror} {SUITE}-updates main\ndeb {security} {SUITE}-security main\n")
+    mirror, security = parse_mirrors(
+        run(["apt-get", "indextargets", "--format", "$(LABEL)|$(REPO_URI)", "Created-By: Packages", "Origin: Debian"])
+    )
+    return f"deb {mirror} {SUITE} main\ndeb {mirror} {SUITE}-updates main\ndeb {security} {SUITE}-security main\n"
 
 
 def _apt_options() -> str:
     """The machine's proxies, for a machine that reaches its mirror through one."""
     lines = run(["apt-config", "dump", "--format", '%f "%v";%n']).splitlines()
-    return " ".join("--aptopt=" + shlex.quote(line) for line in lines
-                    if line.lower().startswith("acquire::") and "proxy" in line.lower() and '""' not in line)
+    return " ".join(
+        "--aptopt=" + shlex.quote(line)
+        for line in lines
+        if line.lower().startswith("acquire::") and "proxy" in line.lower() and '""' not in line
+    )
 
 
 def _build_disk(state: State, image: Path, cache: Path) -> None:
@@ -160,15 +185,37 @@ def _build_disk(state: State, image: Path, cache: Path) -> None:
     work.mkdir()
     debs.mkdir(exist_ok=True)
     sources.write_text(_sources())
-    values = {"work": work, "image": image, "files": image / "files", "debs": debs, "sources": sources, "suite": SUITE,
-              "size": SIZE, "packages": ",".join(PACKAGES), "masked": " ".join(MASKED)}
+    values = {
+        "work": work,
+        "image": image,
+        "files": image / "files",
+        "debs": debs,
+        "sources": sources,
+        "suite": SUITE,
+        "size": SIZE,
+        "packages": ",".join(PACKAGES),
+        "masked": " ".join(MASKED),
+    }
     script = "set -eu\n" + "".join(f"export {key}={shlex.quote(str(value))}\n" for key, value in values.items())
     script += BUILD.replace("$options", _apt_options())
     log = state.directory / "image.log"
     with progress("building the Debian 12 image with mmdebstrap, once for this recipe"):
         # in a pid namespace of its own: apt and dpkg end with the shell, whoever kills it
-        child = state.spawn([*qemu.GATE, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-                             "/bin/sh", "-c", f"exec >&2\n{script}"], log)
+        child = state.spawn(
+            [
+                *qemu.GATE,
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "/bin/sh",
+                "-c",
+                f"exec >&2\n{script}",
+            ],
+            log,
+        )
         child.communicate("go\n")
         if child.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
@@ -179,10 +226,12 @@ def _build_disk(state: State, image: Path, cache: Path) -> None:
 
 def _save_memory(state: State, image: Path) -> None:
     with progress("booting it once, and keeping its memory"):
-        argv = qemu.qemu_argv(image, image / "disk.raw", "raw", "tap0", state.sockets, "image",
-                              log=state.directory / "boot.log")
-        child = state.spawn([*argv[:len(qemu.GATE)], "unshare", "--net", *argv[len(qemu.GATE):]],
-                            state.directory / "qemu.log")
+        argv = qemu.qemu_argv(
+            image, image / "disk.raw", "raw", "tap0", state.sockets, "image", log=state.directory / "boot.log"
+        )
+        child = state.spawn(
+            [*argv[: len(qemu.GATE)], "unshare", "--net", *argv[len(qemu.GATE) :]], state.directory / "qemu.log"
+        )
         assert child.stdin
         child.stdin.write("go\n")
         child.stdin.flush()
@@ -196,7 +245,12 @@ def _save_memory(state: State, image: Path) -> None:
                 monitor.execute("quit")
             child.communicate()
         except FleetError as error:
-            console = (state.directory / "boot.log").read_text(errors="replace") if os.path.exists(
-                state.directory / "boot.log") else ""
-            raise FleetError(f"{error}\nqemu said: {(state.directory / 'qemu.log').read_text()}\n"
-                             f"the console's end:\n{console[-2000:]}") from error
+            console = (
+                (state.directory / "boot.log").read_text(errors="replace")
+                if os.path.exists(state.directory / "boot.log")
+                else ""
+            )
+            raise FleetError(
+                f"{error}\nqemu said: {(state.directory / 'qemu.log').read_text()}\n"
+                f"the console's end:\n{console[-2000:]}"
+            ) from error

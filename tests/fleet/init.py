@@ -27,8 +27,18 @@ CLONE_NEWPID, CLONE_NEWNET = 0x20000000, 0x40000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_PRIVATE, MNT_DETACH = 2, 4, 8, 0x4000, 1 << 18, 2
 PR_SET_PDEATHSIG = 1
 
-DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8), "urandom": (1, 9), "kmsg": (1, 11),
-           "tty": (5, 0), "fuse": (10, 229), "net/tun": (10, 200), "loop-control": (10, 237)}
+DEVICES = {
+    "null": (1, 3),
+    "zero": (1, 5),
+    "full": (1, 7),
+    "random": (1, 8),
+    "urandom": (1, 9),
+    "kmsg": (1, 11),
+    "tty": (5, 0),
+    "fuse": (10, 229),
+    "net/tun": (10, 200),
+    "loop-control": (10, 237),
+}
 
 libc = ctypes.CDLL(None, use_errno=True)
 
@@ -109,8 +119,13 @@ def make_dev(dev: str) -> None:
     os.umask(0o022)
     mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
     mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
-    for name, target in {"ptmx": "pts/ptmx", "fd": "/proc/self/fd", "stdin": "/proc/self/fd/0",
-                         "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}.items():
+    for name, target in {
+        "ptmx": "pts/ptmx",
+        "fd": "/proc/self/fd",
+        "stdin": "/proc/self/fd/0",
+        "stdout": "/proc/self/fd/1",
+        "stderr": "/proc/self/fd/2",
+    }.items():
         os.symlink(target, f"{dev}/{name}")
 
 
@@ -118,7 +133,7 @@ def mount_cgroups(hierarchies: list[list[str]]) -> None:
     """The same hierarchies at the same places; in this cgroup namespace each shows the host's cgroup as its root."""
     top = "/sys/fs/cgroup"
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC
-    if all(target != top for target, _, _ in hierarchies):
+    if all(target != top for target, _rest, _rest in hierarchies):
         mount("tmpfs", top, "tmpfs", flags, "mode=0755")
     for target, kind, options in hierarchies:
         mount(kind, target, kind, flags, options)
@@ -131,7 +146,7 @@ def unlock_root() -> None:
     with open("/etc/shadow", encoding="utf-8") as shadow:
         text = shadow.read()
     if text.startswith("root:!"):
-        write("/etc/shadow", "root:*" + text[text.index(":", 5):], 0o640)
+        write("/etc/shadow", "root:*" + text[text.index(":", 5) :], 0o640)
 
 
 def run_host(spec: dict[str, Any]) -> None:

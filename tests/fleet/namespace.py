@@ -35,10 +35,12 @@ def make(state: State) -> None:
     for index, (host, child) in enumerate(zip(state.hosts, children)):
         _expect(child, "made", state, host.name)
         switch_pid = state.processes[0].pid
-        run([*switch.inside(switch_pid), "ip", "-batch", "-"],
-                   f"link add host{index} mtu {switch.MTU} type veth "
-                   f"peer name eth0 mtu {switch.MTU} netns {child.pid}\n"
-                   f"link set host{index} master bridge up\n")
+        run(
+            [*switch.inside(switch_pid), "ip", "-batch", "-"],
+            f"link add host{index} mtu {switch.MTU} type veth "
+            f"peer name eth0 mtu {switch.MTU} netns {child.pid}\n"
+            f"link set host{index} master bridge up\n",
+        )
         _tell(child, "linked")
     for host, child in zip(state.hosts, children):
         _expect(child, "ready", state, host.name)
@@ -64,23 +66,30 @@ def _start(state: State, host: Host, user_key: str) -> subprocess.Popen[str]:
     child = state.spawn(INIT, state.directory / f"{host.name}.log")
     host.process = state.processes[-1]
     state.save()
-    _tell(child, json.dumps({
-        "name": host.name,
-        "scratch": str(scratch),
-        "cgroups": [str(cgroups.make(hierarchy, state.cgroup_prefix + host.name)) for hierarchy in hierarchies],
-        "hierarchies": [[str(h.mount), "cgroup2" if h.version == 2 else "cgroup", h.options] for h in hierarchies],
-        "files": {
-            "/etc/hosts": [0o644, switch.hosts_file(state)],
-            "/etc/hostname": [0o644, f"{host.name}\n"],
-            "/run/sshd/.keep": [0o644, ""],
-            f"{ETC}/sshd_config": [0o644, SSHD_CONFIG.format(etc=ETC)],
-            f"{ETC}/host_key": [0o600, (scratch / "host_key").read_text()],
-            f"{ETC}/authorized_keys": [0o600, f"{user_key}\n"],
-        },
-        "ip": f"link set lo up\naddress add {host.address}/24 dev eth0\nlink set eth0 up\n"
-              f"route add default via {state.subnet}.1\n",
-        "sshd": ["/usr/sbin/sshd", "-D", "-e", "-f", f"{ETC}/sshd_config"],
-    }))
+    _tell(
+        child,
+        json.dumps(
+            {
+                "name": host.name,
+                "scratch": str(scratch),
+                "cgroups": [str(cgroups.make(hierarchy, state.cgroup_prefix + host.name)) for hierarchy in hierarchies],
+                "hierarchies": [
+                    [str(h.mount), "cgroup2" if h.version == 2 else "cgroup", h.options] for h in hierarchies
+                ],
+                "files": {
+                    "/etc/hosts": [0o644, switch.hosts_file(state)],
+                    "/etc/hostname": [0o644, f"{host.name}\n"],
+                    "/run/sshd/.keep": [0o644, ""],
+                    f"{ETC}/sshd_config": [0o644, SSHD_CONFIG.format(etc=ETC)],
+                    f"{ETC}/host_key": [0o600, (scratch / "host_key").read_text()],
+                    f"{ETC}/authorized_keys": [0o600, f"{user_key}\n"],
+                },
+                "ip": f"link set lo up\naddress add {host.address}/24 dev eth0\nlink set eth0 up\n"
+                f"route add default via {state.subnet}.1\n",
+                "sshd": ["/usr/sbin/sshd", "-D", "-e", "-f", f"{ETC}/sshd_config"],
+            }
+        ),
+    )
     return child
 
 

@@ -88,8 +88,10 @@ def run(argv: Sequence[str], stdin: str = "", timeout: float = 60) -> str:
         raise FleetError(f"{argv[0]} is not installed; install the Debian package that has it") from None
     if done.returncode:
         detail = (done.stderr or done.stdout).strip()
-        raise FleetError(f"{' '.join(argv)} ended with status {done.returncode}: {detail}"
-                         + (f"\ninput was:\n{stdin}" if stdin else ""))
+        raise FleetError(
+            f"{' '.join(argv)} ended with status {done.returncode}: {detail}"
+            + (f"\ninput was:\n{stdin}" if stdin else "")
+        )
     return done.stdout
 
 

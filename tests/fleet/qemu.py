@@ -22,26 +22,68 @@ from .process import wait_until
 
 QEMU = "qemu-system-x86_64"
 MACHINE = [
-    QEMU, "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=128", "-cpu", "max", "-smp", "2", "-m", "512",
-    "-nodefaults", "-display", "none", "-rtc", "base=utc,clock=host", "-device", "vmgenid,guid=auto",
-    "-object", "rng-random,filename=/dev/urandom,id=entropy", "-device", "virtio-rng-pci,rng=entropy",
+    QEMU,
+    "-machine",
+    "q35",
+    "-accel",
+    "tcg,thread=multi,tb-size=128",
+    "-cpu",
+    "max",
+    "-smp",
+    "2",
+    "-m",
+    "512",
+    "-nodefaults",
+    "-display",
+    "none",
+    "-rtc",
+    "base=utc,clock=host",
+    "-device",
+    "vmgenid,guid=auto",
+    "-object",
+    "rng-random,filename=/dev/urandom,id=entropy",
+    "-device",
+    "virtio-rng-pci,rng=entropy",
 ]
 KERNEL_OPTIONS = "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off systemd.show_status=no"
 GATE = ["/bin/sh", "-c", 'read -r go && exec "$@" </dev/null', "gate"]
 
 
-def qemu_argv(image: Path, disk: Path, disk_format: str, tap: str, sockets: Path, name: str, *, log: Path,
-              memory: Path | None = None) -> list[str]:
+def qemu_argv(
+    image: Path,
+    disk: Path,
+    disk_format: str,
+    tap: str,
+    sockets: Path,
+    name: str,
+    *,
+    log: Path,
+    memory: Path | None = None,
+) -> list[str]:
     """Waits for a line on standard input, then is qemu; with `memory` it goes on from there instead of booting."""
     return [
-        *GATE, *MACHINE, "-name", name,
-        "-kernel", str(image / "vmlinuz"), "-initrd", str(image / "initrd.img"), "-append", KERNEL_OPTIONS,
-        "-drive", f"file={disk},format={disk_format},if=virtio,cache=unsafe,discard=unmap",
-        "-netdev", f"tap,id=underlay,ifname={tap},script=no,downscript=no",
-        "-device", "virtio-net-pci,netdev=underlay,romfile=",
-        "-serial", f"file:{log}",
-        "-serial", f"unix:{sockets / name}.shell,server=on,wait=off",
-        "-qmp", f"unix:{sockets / name}.qmp,server=on,wait=off",
+        *GATE,
+        *MACHINE,
+        "-name",
+        name,
+        "-kernel",
+        str(image / "vmlinuz"),
+        "-initrd",
+        str(image / "initrd.img"),
+        "-append",
+        KERNEL_OPTIONS,
+        "-drive",
+        f"file={disk},format={disk_format},if=virtio,cache=unsafe,discard=unmap",
+        "-netdev",
+        f"tap,id=underlay,ifname={tap},script=no,downscript=no",
+        "-device",
+        "virtio-net-pci,netdev=underlay,romfile=",
+        "-serial",
+        f"file:{log}",
+        "-serial",
+        f"unix:{sockets / name}.shell,server=on,wait=off",
+        "-qmp",
+        f"unix:{sockets / name}.qmp,server=on,wait=off",
         *(["-incoming", f"exec:cat {shlex.quote(str(memory))}"] if memory else []),
     ]
 
@@ -105,7 +147,7 @@ class Monitor:
     def __enter__(self) -> Monitor:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_rest: object) -> None:
         self._lines.close()
         self._socket.close()
 
@@ -137,7 +179,7 @@ class Shell:
                 told += self._socket.recv(65536).decode(errors="replace")
         except OSError as error:
             raise FleetError(f"the machine's serial shell did not finish within {timeout:.0f} s: {script}") from error
-        output, _, status = told.rpartition(f"{mark} ")
+        output, _rest, status = told.rpartition(f"{mark} ")
         if status.strip() != "0":
             raise FleetError(f"the machine's serial shell: status {status.strip()} of: {script}\n{output}")
         return output
@@ -145,5 +187,5 @@ class Shell:
     def __enter__(self) -> Shell:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_rest: object) -> None:
         self._socket.close()

@@ -47,11 +47,14 @@ def write_client_files(state: State) -> None:
     directory = state.directory
     shared = {"ControlMaster": "auto", "ControlPersist": "60s", "ControlPath": f"{state.sockets}/ssh-%h"}
     trust = {"UserKnownHostsFile": str(directory / "known_hosts"), "StrictHostKeyChecking": "yes"}
-    (directory / "ssh_config").write_text("".join(
-        f"Host {host.name} {host.address}\n  HostName {host.address}\n  User root\n"
-        f"  IdentityFile {directory}/id_ed25519\n  IdentitiesOnly yes\n  BatchMode yes\n  LogLevel ERROR\n"
-        + "".join(f"  {key} {value}\n" for key, value in {**trust, **PATIENCE, **shared}.items())
-        for host in state.hosts))
+    (directory / "ssh_config").write_text(
+        "".join(
+            f"Host {host.name} {host.address}\n  HostName {host.address}\n  User root\n"
+            f"  IdentityFile {directory}/id_ed25519\n  IdentitiesOnly yes\n  BatchMode yes\n  LogLevel ERROR\n"
+            + "".join(f"  {key} {value}\n" for key, value in {**trust, **PATIENCE, **shared}.items())
+            for host in state.hosts
+        )
+    )
     options = {**trust, **PATIENCE, "BatchMode": "yes", "IdentitiesOnly": "yes"}
     nodes = {
         "vars": {
@@ -71,8 +74,11 @@ def write_client_files(state: State) -> None:
 def await_servers(state: State, timeout: float = 60) -> None:
     """Returns when each host's sshd greets; FleetError names the first that does not."""
     for host in state.hosts:
-        wait_until(partial(_greets, host.address), f"sshd of host {host.name} at {host.address}:22; "
-                   f"see the logs in {state.directory}", timeout)
+        wait_until(
+            partial(_greets, host.address),
+            f"sshd of host {host.name} at {host.address}:22; see the logs in {state.directory}",
+            timeout,
+        )
 
 
 def _greets(address: str) -> bool:
@@ -87,6 +93,11 @@ def close_connections(state: State) -> None:
     """Ends the shared connections that ssh and Ansible left open, before their hosts go."""
     for path in state.sockets.glob("ssh-*") if state.sockets.is_dir() else ():
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "host"],
-                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=5, check=False)
+            subprocess.run(
+                ["ssh", "-F", "/dev/null", "-o", f"ControlPath={path}", "-O", "exit", "host"],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=5,
+                check=False,
+            )
     shutil.rmtree(state.sockets, ignore_errors=True)

@@ -91,15 +91,24 @@ class State:
             return None
         data["directory"] = directory
         data["processes"] = [Process(**process) for process in data["processes"]]
-        data["hosts"] = [Host(host["name"], host["address"], host["process"] and Process(**host["process"]))
-                         for host in data["hosts"]]
+        data["hosts"] = [
+            Host(host["name"], host["address"], host["process"] and Process(**host["process"]))
+            for host in data["hosts"]
+        ]
         return cls(**data)
 
     def spawn(self, argv: Sequence[str], log: Path) -> subprocess.Popen[str]:
         """Starts a program that waits for a first line on its standard input, and records it meanwhile."""
         with log.open("a") as stderr:
-            child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True,
-                                     start_new_session=True, cwd="/")
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+                cwd="/",
+            )
         with contextlib.suppress(ProcessLookupError):  # ended already: whoever talks to it next says why
             self.processes.append(Process.of(child.pid))
         self.save()

@@ -37,8 +37,10 @@ def machine_lock(timeout: float = 30) -> Iterator[None]:
                 break
             except OSError:
                 if time.monotonic() > end:
-                    raise FleetError(f"another fleet has been choosing its subnet for {timeout:.0f} s; "
-                                     "is one stopped (state T in ps)?") from None
+                    raise FleetError(
+                        f"another fleet has been choosing its subnet for {timeout:.0f} s; "
+                        "is one stopped (state T in ps)?"
+                    ) from None
                 time.sleep(0.01)
         yield
 
@@ -48,11 +50,16 @@ def make_switch(state: State, pid: int) -> None:
     with machine_lock():
         state.subnet = f"10.213.{_free_subnet(int(state.hash, 16))}"
         state.save()
-        run(["ip", "-batch", "-"], f"link add {state.link} mtu {MTU} type veth peer name machine netns {pid}\n"
-                                   f"address add {state.subnet}.1/24 dev {state.link}\n"
-                                   f"link set {state.link} up\n")
-    run([*inside(pid), "ip", "-batch", "-"], "link add bridge type bridge\nlink set bridge up\n"
-                                             "link set machine master bridge up\nlink set lo up\n")
+        run(
+            ["ip", "-batch", "-"],
+            f"link add {state.link} mtu {MTU} type veth peer name machine netns {pid}\n"
+            f"address add {state.subnet}.1/24 dev {state.link}\n"
+            f"link set {state.link} up\n",
+        )
+    run(
+        [*inside(pid), "ip", "-batch", "-"],
+        "link add bridge type bridge\nlink set bridge up\nlink set machine master bridge up\nlink set lo up\n",
+    )
 
 
 def remove(state: State) -> None:
@@ -66,8 +73,11 @@ def remove(state: State) -> None:
 
 
 def _free_subnet(start: int) -> int:
-    taken = {address["local"] for link in json.loads(run(["ip", "-j", "-4", "address"]))
-             for address in link.get("addr_info", [])}
+    taken = {
+        address["local"]
+        for link in json.loads(run(["ip", "-j", "-4", "address"]))
+        for address in link.get("addr_info", [])
+    }
     for offset in range(254):
         number = 1 + (start + offset) % 254
         if f"10.213.{number}.1" not in taken:

@@ -58,8 +58,9 @@ def test_arguments_and_standard_input_arrive_unchanged(pair):
 
 def test_ansible_reaches_all_hosts(pair):
     ansible = Path(sys.executable).with_name("ansible")
-    done = subprocess.run([ansible, "-i", pair.inventory, "nodes", "-m", "ping"], text=True, capture_output=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [ansible, "-i", pair.inventory, "nodes", "-m", "ping"], text=True, capture_output=True, timeout=120, check=False
+    )
     assert done.stdout.count("SUCCESS") == 2, done.stdout + done.stderr
 
 
@@ -72,9 +73,11 @@ def test_a_file_written_on_a_host_is_on_that_host_alone(pair):
 
 
 def test_an_overlay_can_be_mounted_on_the_stowage_directory(pair):
-    script = ("cd /var/lib/stowage && mkdir -p t/l t/u t/w t/m && touch t/l/x && "
-              "mount -t overlay overlay -o lowerdir=t/l,upperdir=t/u,workdir=t/w t/m && ls t/m "
-              "&& umount t/m && rm -r t")
+    script = (
+        "cd /var/lib/stowage && mkdir -p t/l t/u t/w t/m && touch t/l/x && "
+        "mount -t overlay overlay -o lowerdir=t/l,upperdir=t/u,workdir=t/w t/m && ls t/m "
+        "&& umount t/m && rm -r t"
+    )
     assert pair.node("node-a").run(["sh", "-c", script]).stdout == "x\n"
 
 
@@ -121,21 +124,29 @@ def test_up_is_fast(tmp_path):
 def test_down_leaves_nothing_though_hosts_are_busy(tmp_path):
     with fleet.up("tf-down", NODES, base=tmp_path) as hosts:
         assert fleet.leftovers_of("tf-down", base=tmp_path)
-        hosts.node("node-a").run(["sh", "-c", """
+        hosts.node("node-a").run(
+            [
+                "sh",
+                "-c",
+                """
             mount -t tmpfs probe /mnt; ip netns add probe; ip link add probe type dummy
             for top in /sys/fs/cgroup/pids /sys/fs/cgroup/unified /sys/fs/cgroup; do
                 mkdir -p $top/probe/deep 2>/dev/null && echo $$ > $top/probe/deep/cgroup.procs && break
             done
             setsid sleep 1000 >/dev/null 2>&1 &
             unshare --pid --mount --net --fork sleep 1001 >/dev/null 2>&1 &
-        """])
+        """,
+            ]
+        )
     assert fleet.leftovers_of("tf-down", base=tmp_path) == []
 
 
 @pytest.mark.parametrize("delay", [0.02, 0.05, 0.08, 0.11, 0.14, 0.17, 0.2, 0.25, 0.3, 0.4])
 def test_down_leaves_nothing_after_up_was_killed(tmp_path, delay):
-    script = (f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from pathlib import Path; from tests import fleet; "
-              f"print(flush=True); fleet.up('tf-kill', {NODES}, base=Path({str(tmp_path)!r}))")
+    script = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from pathlib import Path; from tests import fleet; "
+        f"print(flush=True); fleet.up('tf-kill', {NODES}, base=Path({str(tmp_path)!r}))"
+    )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as maker:
         assert maker.stdout
         maker.stdout.readline()
@@ -154,14 +165,17 @@ def test_a_second_up_refuses_and_down_twice_is_fine(tmp_path):
     assert fleet.load("tf-twice", base=tmp_path) is None
 
 
-@pytest.mark.parametrize(("name", "hosts", "backend", "said"), [
-    ("tf-bad", ["../x"], "namespace", r"host name '../x': expected"),
-    ("tf-bad", [""], "namespace", r"host name '': expected"),
-    ("../x", ["node-a"], "namespace", r"fleet name '../x': expected"),
-    ("tf-bad", [], "namespace", r"\(none\): expected 1 to 200 different names"),
-    ("tf-bad", ["a", "a"], "namespace", r"a, a: expected 1 to 200 different names"),
-    ("tf-bad", ["a"], "cloud", r"backend 'cloud': expected one of namespace, vm"),
-])
+@pytest.mark.parametrize(
+    ("name", "hosts", "backend", "said"),
+    [
+        ("tf-bad", ["../x"], "namespace", r"host name '../x': expected"),
+        ("tf-bad", [""], "namespace", r"host name '': expected"),
+        ("../x", ["node-a"], "namespace", r"fleet name '../x': expected"),
+        ("tf-bad", [], "namespace", r"\(none\): expected 1 to 200 different names"),
+        ("tf-bad", ["a", "a"], "namespace", r"a, a: expected 1 to 200 different names"),
+        ("tf-bad", ["a"], "cloud", r"backend 'cloud': expected one of namespace, vm"),
+    ],
+)
 def test_bad_names_change_nothing(tmp_path, name, hosts, backend, said):
     with pytest.raises(fleet.FleetError, match=said):
         fleet.up(name, hosts, backend=backend, base=tmp_path)

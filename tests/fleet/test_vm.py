@@ -77,8 +77,10 @@ def test_a_start_from_the_kept_memory_is_fast_and_down_leaves_nothing(machines):
 
 @pytest.mark.parametrize("delay", [0.3, 0.8, 1.5, 3])
 def test_down_leaves_nothing_after_up_was_killed(machines, tmp_path, delay):
-    script = (f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from pathlib import Path; from tests import fleet; "
-              f"print(flush=True); fleet.up('tf-kill', ['node-a'], backend='vm', base=Path({str(tmp_path)!r}))")
+    script = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r}); from pathlib import Path; from tests import fleet; "
+        f"print(flush=True); fleet.up('tf-kill', ['node-a'], backend='vm', base=Path({str(tmp_path)!r}))"
+    )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as maker:
         assert maker.stdout
         maker.stdout.readline()
@@ -106,8 +108,9 @@ def test_a_machine_is_the_same_host_after_a_reboot(machines):
 
 def test_namespace_hosts_work_on_a_machine_with_systemd_cgroup_v2_and_a_strict_firewall(machines):
     node = machines.node("node-a")
-    archive = subprocess.run(["tar", "-cz", "--exclude=__pycache__", "tests/fleet"], cwd=PROJECT, check=True,
-                             capture_output=True).stdout
+    archive = subprocess.run(
+        ["tar", "-cz", "--exclude=__pycache__", "tests/fleet"], cwd=PROJECT, check=True, capture_output=True
+    ).stdout
     subprocess.run(node.argv(["tar", "-xz", "-C", "/root"]), input=archive, check=True, timeout=60)
     node.run(["sh", "-c", STRICT])
     assert node.run(["sh", "-c", PLAIN_BRIDGE], check=False).stdout == "blocked\n"  # the firewall does bite
@@ -126,11 +129,14 @@ print(socket.create_connection(("inner-b", 22), 10).recv(4).decode())'
     assert [line for line in lines[5:] if "/var/lib/stowage" not in line] == []
 
 
-@pytest.mark.parametrize(("told", "mirrors"), [
-    ("", (MIRROR, SECURITY)),
-    ("Debian|http://a/debian/\nDebian-Security|http://a/security/\n", ("http://a/debian/", "http://a/security/")),
-    ("Debian|http://a/debian/\n", ("http://a/debian/", SECURITY)),
-    ("Debian Backports|http://a/backports/\n", (MIRROR, SECURITY)),
-])
+@pytest.mark.parametrize(
+    ("told", "mirrors"),
+    [
+        ("", (MIRROR, SECURITY)),
+        ("Debian|http://a/debian/\nDebian-Security|http://a/security/\n", ("http://a/debian/", "http://a/security/")),
+        ("Debian|http://a/debian/\n", ("http://a/debian/", SECURITY)),
+        ("Debian Backports|http://a/backports/\n", (MIRROR, SECURITY)),
+    ],
+)
 def test_mirrors_are_those_of_the_machine_s_apt(told, mirrors):
     assert parse_mirrors(told) == mirrors

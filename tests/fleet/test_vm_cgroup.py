@@ -208,20 +208,25 @@ cgroups.destroy(path)
 
 
 def test_processes_in_the_way_of_controllers_are_told(machine):
-    script = f"KIND = 'systemd'\n{PROLOGUE}\n" + """
+    script = (
+        f"KIND = 'systemd'\n{PROLOGUE}\n"
+        """
 inner = V2("stowage-test-inner", "/sys/fs/cgroup" + own_cgroup("self"))
 told = refused(Unsupported, inner.create, Cgroup("a", Limits(pids=5)))
 inner.create(Cgroup("a"))
 inner.remove("a")
 print(told)
 """
+    )
     told = machine.run(["/usr/bin/python3", "-I", "-S", "-"], stdin=script).stdout
     assert "cgroup.subtree_control cannot hand on memory, " in told
     assert "mkdir" in told
 
 
 def test_a_container_outlives_the_session_that_started_it(machine):
-    script = f"KIND = 'systemd'\n{PROLOGUE}\n" + """
+    script = (
+        f"KIND = 'systemd'\n{PROLOGUE}\n"
+        """
 path = cgroups.container_path("", "stays")
 def work():
     signal.sigwait([signal.SIGUSR1])
@@ -238,13 +243,16 @@ print(monitor, *cgroups.processes(path), flush=True)
 subprocess.Popen(["systemd-run", "--quiet", "loginctl", "terminate-session", open("/proc/self/sessionid").read()])
 time.sleep(20)
 """
+    )
     plain = ["-o", "ControlPath=none"]  # a session of its own: the shared connection's goes on
     argv = machine.argv(["/usr/bin/python3", "-I", "-S", "-"])
     argv[1:1] = plain
     ended = subprocess.run(argv, input=script, text=True, capture_output=True, timeout=60, check=False)
     assert ended.returncode == 255, "the session was not ended"
     monitor, payload = ended.stdout.split()
-    script = f"KIND = 'systemd'\n{PROLOGUE}\n" + f"""
+    script = (
+        f"KIND = 'systemd'\n{PROLOGUE}\n"
+        f"""
 path = cgroups.container_path("", "stays")
 assert cgroups.processes(path) == [{payload}]
 assert own_cgroup({monitor}).endswith("stowage-test-stays.scope/monitor")
@@ -254,4 +262,5 @@ wait(lambda: not cgroups.processes(path))
 cgroups.destroy(path)
 wait(nothing_left)
 """
+    )
     machine.run(["/usr/bin/python3", "-I", "-S", "-"], stdin=script)

@@ -29,8 +29,11 @@ class Snapshot:
 
 
 def snapshot() -> Snapshot:
-    return Snapshot(frozenset([*_observe_mounts(), *_observe_links(), *_observe_cgroups(), *_observe_processes(),
-                               *_observe_files()]))
+    return Snapshot(
+        frozenset(
+            [*_observe_mounts(), *_observe_links(), *_observe_cgroups(), *_observe_processes(), *_observe_files()]
+        )
+    )
 
 
 def leftovers(before: Snapshot | None = None, *, fleet: State | None = None, timeout: float = 2) -> list[str]:
@@ -64,7 +67,7 @@ def _observe_links() -> list[str]:
 
 def _observe_cgroups() -> list[str]:
     tops = [str(hierarchy.mount) for hierarchy in cgroups.observe_hierarchies()]
-    return [f"cgroup {path}" for top in tops for path, _, _ in os.walk(top)]
+    return [f"cgroup {path}" for top in tops for path, _rest, _rest in os.walk(top)]
 
 
 def _observe_processes() -> list[str]:
@@ -88,5 +91,8 @@ def _observe_processes() -> list[str]:
 
 def _observe_files() -> list[str]:
     files = [f"file {path}" for path in PLACES if os.path.lexists(path)]
-    return files + [f"file {path}" for path in Path("/tmp").glob("sf-*")] + [
-        f"file {path}" for path in Path("/run/netns").glob("*")]
+    return (
+        files
+        + [f"file {path}" for path in Path("/tmp").glob("sf-*")]
+        + [f"file {path}" for path in Path("/run/netns").glob("*")]
+    )

@@ -31,8 +31,13 @@ Gateway={gateway}
 LinkLocalAddressing=no
 """
 PROGRAMS = {
-    "ip": "iproute2", "nsenter": "util-linux", "ssh": "openssh-client", "mkfs.ext4": "e2fsprogs",
-    "mmdebstrap": "mmdebstrap", qemu.QEMU: "qemu-system-x86", "qemu-img": "qemu-utils",
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "ssh": "openssh-client",
+    "mkfs.ext4": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
+    qemu.QEMU: "qemu-system-x86",
+    "qemu-img": "qemu-utils",
 }
 
 
@@ -46,15 +51,26 @@ def make(state: State) -> None:
     shutil.copy(image / "id_ed25519", state.directory / "id_ed25519")
     host_key = (image / "host_key.pub").read_text().strip()
     (state.directory / "known_hosts").write_text(
-        "".join(f"{host.name},{host.address} {host_key}\n" for host in state.hosts))
+        "".join(f"{host.name},{host.address} {host_key}\n" for host in state.hosts)
+    )
     children = []
     for index, host in enumerate(state.hosts):
         disk = state.scratch(host.name) / "disk.qcow2"
         run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image / "disk.raw"), str(disk)])
-        run([*switch.inside(switch_pid), "ip", "-batch", "-"],
-            f"tuntap add host{index} mode tap\nlink set host{index} master bridge up\n")
-        argv = qemu.qemu_argv(image, disk, "qcow2", f"host{index}", state.sockets, host.name,
-                              log=state.directory / f"{host.name}.console", memory=image / "memory")
+        run(
+            [*switch.inside(switch_pid), "ip", "-batch", "-"],
+            f"tuntap add host{index} mode tap\nlink set host{index} master bridge up\n",
+        )
+        argv = qemu.qemu_argv(
+            image,
+            disk,
+            "qcow2",
+            f"host{index}",
+            state.sockets,
+            host.name,
+            log=state.directory / f"{host.name}.console",
+            memory=image / "memory",
+        )
         children.append(_start(state, host, switch_pid, argv))
     for index, host in enumerate(state.hosts):
         with qemu.Monitor(state.sockets / f"{host.name}.qmp") as monitor:
@@ -77,8 +93,11 @@ def _start(state: State, host: Host, switch_pid: int, argv: list[str]) -> subpro
 def make_individual(state: State, host: Host, index: int) -> str:
     """The script that turns a clone into this host; what it writes also holds after a reboot."""
     number = int(state.subnet.rpartition(".")[2])
-    network = NETWORK.format(mac=f"52:54:0a:d5:{number:02x}:{switch.FIRST_HOST + index:02x}", address=host.address,
-                             gateway=f"{state.subnet}.1")
+    network = NETWORK.format(
+        mac=f"52:54:0a:d5:{number:02x}:{switch.FIRST_HOST + index:02x}",
+        address=host.address,
+        gateway=f"{state.subnet}.1",
+    )
     return f"""
 date -u -s @{time.time():.2f} >/dev/null
 echo {uuid.uuid4().hex} > /etc/machine-id

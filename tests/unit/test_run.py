@@ -87,10 +87,10 @@ def _call(
     monkeypatch.setenv("STOWAGE_RUN_ROOT", str(tmp_path / "run"))
 
     def call(
-        act: Callable[[AnsibleModule], Any], *, check: bool = False, spec: Any = SPEC, **arguments: Any
+        act: Callable[[AnsibleModule], Any], *, check: bool = False, spec: Any = None, **arguments: Any
     ) -> dict[str, Any]:
         with patch_module_args({**arguments, "_ansible_check_mode": check}), pytest.raises(SystemExit) as exit_:
-            act(AnsibleModule(spec, supports_check_mode=True))
+            act(AnsibleModule(spec or SPEC, supports_check_mode=True))
         answer: dict[str, Any] = json.loads(capsys.readouterr().out)
         assert (exit_.value.code == 0) == (not answer.get("failed"))
         return answer

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from .host import Host
-    from .model.network import Network
     from .model.container import Attachment
+    from .model.network import Network
     from .plan.change import Change
 
     Progress = Callable[[str], None]
@@ -93,13 +93,30 @@ def apply_containers(host: Host, changes: Iterable[Change], tell: Progress) -> N
     failures: Failures = {}
     for change in changes:
         tell(str(change))
-    _stop([change for change in changes if isinstance(change, _STOPPING)], host, failures)
+    stopping = [change for change in changes if isinstance(change, _STOPPING)]
+    _withdraw(stopping, host)
+    _stop(stopping, host, failures)
     _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], host, failures)
     _update([change for change in changes if isinstance(change, UpdateContainer)], host, failures)
     _start([change for change in changes if isinstance(change, _STARTING)], host, failures, tell)
     expose(host)
     if failures:
-        raise RuntimeFailed("; ".join(f"container {name}: {why}" for name, why in sorted(failures.items())))
+        raise RuntimeFailed("; ".join(_told(name, why) for name, why in sorted(failures.items())))
+
+
+def _told(name: str, why: str) -> str:
+    """A failure with the container's name, which some tell themselves."""
+    prefix = f"container {name}: "
+    return prefix + (why[len(prefix) :] if why.startswith(prefix) else why)
+
+
+def _withdraw(changes: Iterable[Stopping], host: Host) -> None:
+    """Publish no port of what is going to stop: once it has, nothing would seem to be left to do."""
+    stopping = {change.current.container.name for change in changes if change.current.container.ports}
+    if stopping:
+        states = observe_runtime(host.paths, host.cgroups)
+        staying = [state for name, state in states.items() if name not in stopping]
+        apply_ports(host.paths, host.observe_networks(), staying)
 
 
 def expose(host: Host) -> None:
@@ -187,6 +204,7 @@ def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Pr
 
     for name, container in wanted.items():
         _try(prepare, name, container, failures)
+
     def undo(name: str) -> None:
         delete_container(host.paths, host.cgroups, name)
         if name in made:

@@ -15,20 +15,20 @@ from typing import Any, TypeVar
 
 from .cgroup.manager import Cgroups, open_cgroups
 from .containers import apply_containers, observe_containers
+from .errors import Conflict, NotFound
 from .exposure import apply_names
 from .image.gc import remove_image
 from .image.observe import observe_images
 from .image.recipe import assemble_image, resolve_recipe
 from .linux.files import exclusive_lock
+from .model.addressing import overlaps
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
 from .model.image import Image
-from .errors import Conflict, NotFound
 from .model.network import BRIDGE_MTU, VXLAN_OVERHEAD, Network
 from .network.apply import create_network, remove_network, update_network
 from .network.observe import observe_networks
 from .network.underlay import observe_underlay
-from .model.addressing import overlaps
 from .paths import Paths
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change
@@ -79,7 +79,7 @@ class Host:
         return self._once("images", lambda: observe_images(self.paths))
 
     def observe_cgroups(self) -> dict[str, Cgroup]:
-        return self._once("cgroups", lambda: self.cgroups.observe())
+        return self._once("cgroups", self.cgroups.observe)
 
     def observe_networks(self) -> dict[str, Network]:
         return self._once("networks", lambda: observe_networks(self.paths))
@@ -141,7 +141,7 @@ class Host:
         ``progress`` is called with a line before each step. Every step may be repeated after it was interrupted.
         """
         self._seen.clear()
-        tell = progress or (lambda _: None)
+        tell = progress or (lambda _rest: None)
         containers = []
         for change in changes:
             if change.subject.startswith("container "):
@@ -203,7 +203,14 @@ class Host:
             yield from follow_logs(path, load_state(self.paths.runtime_root, name).creator[0])
 
     def exec_process(
-        self, name: str, args: Sequence[str], *, env: Mapping[str, str], cwd: str = "", user: str = "", tty: bool = False
+        self,
+        name: str,
+        args: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: str = "",
+        user: str = "",
+        tty: bool = False,
     ) -> int:
         """Run a program in a running container, with this process's streams; returns its exit status."""
         from .runtime.exec import exec_process  # modules do without

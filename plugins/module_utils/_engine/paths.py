@@ -26,7 +26,9 @@ class Paths:
     @classmethod
     def from_environment(cls) -> Paths:
         """The host's own paths, moved by STOWAGE_ROOT and STOWAGE_RUN_ROOT where they are set."""
-        return cls(os.environ.get("STOWAGE_ROOT") or DEFAULT_ROOT, os.environ.get("STOWAGE_RUN_ROOT") or DEFAULT_RUN_ROOT)
+        return cls(
+            os.environ.get("STOWAGE_ROOT") or DEFAULT_ROOT, os.environ.get("STOWAGE_RUN_ROOT") or DEFAULT_RUN_ROOT
+        )
 
     @property
     def instance(self) -> str:

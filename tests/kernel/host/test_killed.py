@@ -9,11 +9,16 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 from functools import partial
+from pathlib import Path
+
+import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.process import start_time
 from tests.kernel.host.world import TURNS, absent, containers_task, image_task, run_tasks, wait_until
@@ -124,7 +129,7 @@ def test_before_any_write(world):
     counts = [count_writes(world, tasks) for tasks in STORY]
     assert min(counts) > 50, counts
     killed = 0
-    for _ in range(TURNS):
+    for _rest in range(TURNS):
         for tasks, count in zip(STORY, counts):
             pid = world.begin(*tasks, before=partial(at_write, chance.randrange(1, count)))
             killed += world.end(pid)
@@ -147,6 +152,8 @@ def test_at_any_instant(world):
                     os.kill(chance.choice(victims), signal.SIGKILL)
                     killed += 1
             world.end(pid)
+            # As long as a task of Ansible's takes to come to the host: what was being created ends by itself meanwhile.
+            time.sleep(0.2)
             demand(world, tasks)
     assert killed >= 3 * TURNS
 
@@ -155,7 +162,7 @@ def test_monitors_that_are_killed_while_they_create(world):
     """Whoever waits for them is told, and no init outlives them."""
     tasks = [image_task(), containers_task(one={}, two={})]
     chance = random.Random(3)
-    for _ in range(TURNS):
+    for _rest in range(TURNS):
         pid = world.begin(*tasks)
         wait_until(lambda: len(world.engine_processes()) > 1, 5.0, pause=0.0005)
         time.sleep(chance.uniform(0.0, 0.02))
@@ -167,3 +174,44 @@ def test_monitors_that_are_killed_while_they_create(world):
         demand(world, tasks)
         world.run(*absent(tasks))
         world.demand_nothing_left()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed; it kills at a system call")
+@pytest.mark.parametrize(
+    ("call", "number"),
+    [
+        ("mkdir", 3),
+        ("rename", 2),
+        ("mount", 1),
+        ("mount", 6),
+        ("pivot_root", 1),
+        ("clone3", 1),
+        ("seccomp", 1),
+        ("execve", 1),
+        ("unlink", 1),
+        ("write", 12),
+    ],
+)
+def test_at_a_system_call(lasting_world, call, number):
+    """Whichever process of a run it is that makes the call for the n-th time: the module's, a launcher, a monitor, an init."""
+    world = lasting_world
+    tasks = (NETWORK, containers_task(web=ON_LAN, db=ON_LAN))
+    world.run(image_task())
+    entered, go = os.pipe()
+    pid = world.begin(*tasks, before=lambda: os.read(entered, 1))
+    inject = f"inject={call}:signal=SIGKILL:when={number}"
+    command = ["strace", "-f", "-q", "-o", str(world.directory / "strace"), "-e", f"trace={call}", "-e", inject, "-p", str(pid)]
+    strace = subprocess.Popen(command)
+    wait_until(lambda: f"TracerPid:\t{strace.pid}\n" in Path(f"/proc/{pid}/status").read_text(), 5.0)
+    os.write(go, b"!")
+    world.end(pid)
+    # It would stay as long as there are monitors; those go on without it.
+    strace.terminate()
+    strace.wait()
+    assert "+++ killed by SIGKILL" in (world.directory / "strace").read_text()
+    os.close(entered)
+    os.close(go)
+    demand(world, (image_task(), *tasks))
+    world.run(*absent(tasks))
+    world.demand_monitors(0)
+    assert not [item for item in world.traces() - world.before if "/layers" not in item and "/images" not in item]

@@ -25,6 +25,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import _reconcile
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.cgroupfs import remove_tree
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.process import start_time
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from tests.fleet.traces import snapshot
@@ -162,10 +163,10 @@ class World(Namespace):
         return self.call(self._traces)
 
     def _traces(self):
-        host = self.sh_here("nft list ruleset; ip -o addr; ip route")
+        host = self.sh_here("nft list ruleset; ip -4 -o addr; ip route")
         ours = re.compile(rf"{self.instance}|{self.directory}|^link ")
         return {item for item in snapshot().items if ours.search(item)} | {
-            *(f"net {line}" for line in host.splitlines()),
+            *(f"net {line.strip()}" for line in host.replace(" linkdown", "").replace(" tentative", "").splitlines()),
             *(f"file {path}" for path in self.files()),
         }
 
@@ -232,8 +233,7 @@ class World(Namespace):
                 continue
         wait_until(lambda: not self.members() and not self.engine_processes(), 5.0)
         for tree in filter(os.path.isdir, (f"/sys/fs/cgroup/{name}/{self.instance}" for name in os.listdir("/sys/fs/cgroup"))):
-            for directory, _folders, _names in os.walk(tree, topdown=False):
-                os.rmdir(directory)
+            remove_tree(tree)
         super().close()
 
 
@@ -245,7 +245,8 @@ def run_tasks(paths, tasks, check, progress=None):
         validated = ArgumentSpecValidator(spec).validate(params)
         if validated.error_messages:
             raise ValueError(validated.error_messages)
-        host = StepwiseHost(paths, progress)
+        # In check mode an earlier task would have made what is not there, as _ansible/run.py has it.
+        host = StepwiseHost(paths, progress, **({"absent": lambda _error: None} if check else {}))
         wanted = parse(validated.validated_parameters)
         if check:
             changes += _reconcile(host, kind(), wanted, check=True)[0]
@@ -258,8 +259,8 @@ def run_tasks(paths, tasks, check, progress=None):
 class StepwiseHost(Host):
     """A host that tells ``progress`` of every step, and of the moments between looking, changing and looking again."""
 
-    def __init__(self, paths, progress=None):
-        super().__init__(paths)
+    def __init__(self, paths, progress=None, **options):
+        super().__init__(paths, **options)
         self.progress = progress
 
     def apply(self, changes, progress=None):

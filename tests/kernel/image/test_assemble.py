@@ -135,7 +135,7 @@ def test_removing_keeps_what_others_and_containers_use(paths: Paths, tmp_path: P
     container = Path(paths.container("web"))
     container.mkdir(parents=True)
     (container / "container.json").write_text(
-        json.dumps({"name": "web", "image": NAME, "image_digest": assembled.digest})
+        json.dumps({"container": {"name": "web", "image": NAME, "image_digest": assembled.digest}})
     )
     assert observe_garbage(paths, without="quickstart:1") == ((), ())
     assert remove_image(paths, "quickstart:1") == ((), ())

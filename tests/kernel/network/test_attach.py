@@ -73,7 +73,7 @@ def test_interface_and_default_route_can_be_told(host):
      "ip link set sv-web.front type bridge_slave hairpin off"],
 )  # fmt: skip
 def test_drift_of_the_hosts_end_is_seen_and_repaired(web, command):
-    host, _, pid = web
+    host, _rest, pid = web
     assert LINK in host.call(observe_attached)
     host.sh(command)
     assert LINK not in host.call(observe_attached)
@@ -101,7 +101,7 @@ def test_the_containers_end_is_repaired(web, command):
 
 
 def test_a_new_process_of_the_same_name_takes_the_link_over(web):
-    host, _, _ = web
+    host, _rest, _rest = web
     namespace, pid = host.container()
     join(host, pid)
     namespace.start(serve(80, "new"))
@@ -109,8 +109,8 @@ def test_a_new_process_of_the_same_name_takes_the_link_over(web):
 
 
 def test_detach_is_content_when_there_is_nothing(web):
-    host, namespace, _ = web
-    for _ in range(2):
+    host, namespace, _rest = web
+    for _rest in range(2):
         host.call(lambda: detach("front", container="web", instance="stowage"))
     assert host.call(observe_attached) == {}
     assert "eth0" not in namespace.sh("ip link")
@@ -119,7 +119,7 @@ def test_detach_is_content_when_there_is_nothing(web):
 def test_faults_are_told(host):
     with pytest.raises(Failed, match="NotFound: process '999999999'"):
         join(host, 999999999)
-    _, pid = host.container()
+    _rest, pid = host.container()
     with pytest.raises(Failed, match="NotFound: network 'front'"):
         join(host, pid)
 
@@ -133,7 +133,7 @@ def test_long_names_and_other_instances_get_links_of_their_own():
 
 def test_the_bridge_keeps_its_mtu_when_the_last_container_goes(host):
     host.call(create_network, host.paths, BACK)
-    _, pid = host.container()
+    _rest, pid = host.container()
     join(host, pid, BACK, "10.89.1.5")
     host.call(lambda: detach("back", container="web", instance="stowage"))
     assert "mtu 1400" in host.sh("ip link show sb-back")
@@ -168,7 +168,7 @@ def test_a_published_port_is_reached_from_everywhere(two_hosts):
 
 
 def test_the_same_where_bridged_frames_pass_iptables(two_hosts):
-    one, _ = two_hosts
+    one, _rest = two_hosts
     one.sh("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
     one.call(create_network, one.paths, FRONT)
     web, pid = one.container()
@@ -182,7 +182,7 @@ def test_the_same_where_bridged_frames_pass_iptables(two_hosts):
 
 
 def test_containers_cannot_reach_the_hosts_loopback(web):
-    host, namespace, _ = web
+    host, namespace, _rest = web
     host.start(serve(9999, "secret"))
     assert host.call(fetch, "127.0.0.1", 9999) == "127.0.0.1 secret"
     host.sh("sysctl -n net.ipv4.conf.sb-front.route_localnet | grep -q 1")
@@ -240,7 +240,7 @@ def test_the_program_nft_does_where_the_library_is_missing(host):
 
 def test_attaching_takes_milliseconds(host):
     host.call(create_network, host.paths, FRONT)
-    pids = [host.container()[1] for _ in range(10)]
+    pids = [host.container()[1] for _rest in range(10)]
 
     def measure():
         start = time.perf_counter()

@@ -103,7 +103,7 @@ def test_attaching(host):
     more = True
     while more:
         number += 1
-        _, pid = host.container()
+        _rest, pid = host.container()
 
         def join(pid=pid):
             attach.attach(network, container="web", pid=pid, address="10.42.1.5", instance="stowage")

@@ -51,7 +51,7 @@ def send(address, size):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IP, 10, 2)  # IP_MTU_DISCOVER, IP_PMTUDISC_DO
         sock.settimeout(0.2)
-        for _ in range(20):
+        for _rest in range(20):
             try:
                 sock.sendto(bytes(size - headers), (address, 7))
                 return len(sock.recv(2000)) + headers
@@ -108,7 +108,7 @@ DRIFTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("command", "differs"), DRIFTS, ids=[command for command, _ in DRIFTS])
+@pytest.mark.parametrize(("command", "differs"), DRIFTS, ids=[command for command, _rest in DRIFTS])
 def test_drift_is_seen_as_it_is_and_repaired(host, command, differs):
     host.call(create_network, host.paths, overlay())
     host.sh(command)

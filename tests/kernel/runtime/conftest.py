@@ -24,7 +24,7 @@ MODULE_UTILS = Path(bundle.__file__).parents[2]
 MAIN = "import sys\nfrom _engine.cli.main import main\nsys.exit(main(sys.argv))\n"
 APPLETS = (
     *("sh", "cat", "sleep", "id", "hostname", "ls", "echo", "touch", "pwd", "stat", "grep", "readlink", "wc", "seq"),
-    *("tty", "unshare", "true", "ip", "mkdir"),
+    *("tty", "unshare", "true", "ip", "mkdir", "mknod", "head"),
 )
 
 

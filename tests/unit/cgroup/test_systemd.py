@@ -71,7 +71,7 @@ def test_limits_become_properties(tmp_path):
 def test_no_limit_is_infinity(tmp_path):
     limits = Limits(memory=UNLIMITED, memory_swap=UNLIMITED, memory_reservation=UNLIMITED, cpu_quota=UNLIMITED,
                     pids=UNLIMITED)  # fmt: skip
-    properties = {name: value for name, _, value in limit_properties(limits, str(tmp_path))}
+    properties = {name: value for name, _rest, value in limit_properties(limits, str(tmp_path))}
     assert properties == {
         "MemoryMax": INFINITY, "MemorySwapMax": INFINITY, "MemoryLow": 0, "CPUQuotaPerSecUSec": INFINITY,
         "TasksMax": INFINITY,

@@ -58,7 +58,7 @@ class Peer(threading.Thread):
         self.start()
 
     def run(self):
-        connection, _ = self._listener.accept()
+        connection, _rest = self._listener.accept()
         self.greeting = connection.recv(512)
         connection.sendall(b"OK 0123\r\n")
         for answer in self._answers:

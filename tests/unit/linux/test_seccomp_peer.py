@@ -118,7 +118,7 @@ def profiles(draw: Any) -> dict[str, Any]:
     default = draw(ACTIONS.filter(lambda action: action["action"] != "SCMP_ACT_NOTIFY"))
     rules = []
     left = WHOLE
-    for _ in range(draw(st.integers(0, 3))):
+    for _rest in range(draw(st.integers(0, 3))):
         rules.append({"names": draw(st.lists(st.sampled_from(left), min_size=1, unique=True)), **draw(ACTIONS)})
         # Of two rules for one call the first counts, but libseccomp refuses two for one part of socketcall.
         left = [name for name in left if name not in PARTS or name not in rules[-1]["names"]]
@@ -127,7 +127,7 @@ def profiles(draw: Any) -> dict[str, Any]:
         # (2.5.4 with LT 0 or LT 1 << 32 lets 1 pass).
         arguments = draw(st.lists(comparisons(), min_size=1, max_size=3, unique_by=lambda entry: entry["index"]))
         if arguments[0]["op"] == "SCMP_CMP_EQ" and len(arguments) == 1:
-            arguments += [{**arguments[0], "value": draw(VALUES)} for _ in range(draw(st.integers(0, 2)))]
+            arguments += [{**arguments[0], "value": draw(VALUES)} for _rest in range(draw(st.integers(0, 2)))]
         rules.append({"names": [name], "args": arguments, **draw(ACTIONS)})
     profile = {"defaultAction": default["action"], "syscalls": rules}
     if "errnoRet" in default:
@@ -151,7 +151,7 @@ def test_random_profiles_have_libseccomps_verdicts(peer: Peer, profile: dict[str
                 value = argument.get(key, 0)
                 values |= {value, value - 1, value + 1, value ^ 1 << 32, value & 0xFFFFFFFF}
     choices = st.lists(st.sampled_from([v for v in values if 0 <= v < 1 << 64]), min_size=6, max_size=6)
-    arguments = [data.draw(choices) for _ in range(3)]
+    arguments = [data.draw(choices) for _rest in range(3)]
     tables = [syscall_numbers(arch) for arch in ("x86_64", "x86")]
     numbers = {table[name] for table in tables for name in CONDITIONAL if name in table}
     for audit_arch in AUDIT_ARCHES:

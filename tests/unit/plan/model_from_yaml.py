@@ -30,7 +30,7 @@ def build(hint: Any, value: Any, place: str = "") -> Any:
         return tuple(build(kind, item, f"{place}[{n}]") for n, (kind, item) in enumerate(zip(kinds, value)))
     if hint is bytes and isinstance(value, str):
         return value.encode()
-    if type(value) is not hint:  # True is an int to isinstance()
+    if not isinstance(value, hint) or isinstance(value, bool) != (hint is bool):  # True is an int to isinstance()
         raise TypeError(f"{place or 'the file'}: {hint.__name__} is expected, not {value!r}")
     return value
 

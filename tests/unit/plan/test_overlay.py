@@ -102,7 +102,7 @@ def test_a_thousand_hosts_with_peers():
 def test_faults_are_told(hosts, kind, words):
     with pytest.raises(EngineError) as caught:
         plan_overlay(POOL, hosts)
-    assert type(caught.value) is kind
+    assert caught.type is kind
     assert words in str(caught.value)
 
 

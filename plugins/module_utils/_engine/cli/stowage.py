@@ -126,7 +126,9 @@ def _inspect(host: Host, arguments: argparse.Namespace) -> int:
 
 
 def _start(host: Host, arguments: argparse.Namespace) -> int:
-    return _apply(host, arguments.names, lambda state: None if state.running else StartContainer(state, state.container))
+    return _apply(
+        host, arguments.names, lambda state: None if state.running else StartContainer(state, state.container)
+    )
 
 
 def _stop(host: Host, arguments: argparse.Namespace) -> int:
@@ -140,8 +142,12 @@ def _remove(host: Host, arguments: argparse.Namespace) -> int:
 def _apply(host: Host, names: Sequence[str], plan: Callable[[ContainerState], Change | None]) -> int:
     with host.locked():
         changes = [change for change in (plan(_state(host, name)) for name in names) if change]
-        host.apply(changes, progress=lambda line: sys.stdout.write(line + "\n") and None)
+        host.apply(changes, progress=_tell)
     return 0
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
 
 
 def _images(host: Host, arguments: argparse.Namespace) -> int:

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json
+from ..model.reference import normalise, parse_digest
 from .layer import observe_layers, sweep_layers
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
-from ..model.reference import normalise, parse_digest
 from .store import Store, write_store
 
 TYPE_CHECKING = False
@@ -105,7 +105,7 @@ def _containers(paths: Paths) -> list[tuple[str, set[str]]]:
         layers = definition.get("layers") or []
         listed = {os.path.basename(layer).replace("-", ":", 1) for layer in layers if isinstance(layer, str)}
         try:
-            digest = definition.get("image_digest") or ""
+            digest = (definition.get("container") or {}).get("image_digest") or ""
             found.append((parse_digest("image_digest", digest) if digest else "", listed))
         except InvalidReference as error:
             raise StateCorrupt(path, str(error)) from error

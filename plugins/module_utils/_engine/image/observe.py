@@ -10,8 +10,8 @@ import os
 from dataclasses import replace
 
 from ..errors import DigestMismatch, InvalidImage, NotFound
-from .manifest import OCI_MANIFEST, Descriptor, image_of
 from ..model.reference import parse_digest
+from .manifest import OCI_MANIFEST, Descriptor, image_of
 from .store import Store
 
 TYPE_CHECKING = False

@@ -13,6 +13,7 @@ import hashlib
 from dataclasses import replace
 
 from ..errors import RegistryError
+from ..model.reference import Reference, parse_digest, parse_reference
 from .layer import install_layers, observe_layers
 from .manifest import (
     INDEXES,
@@ -26,7 +27,6 @@ from .manifest import (
     parse_platforms,
 )
 from .platform import choose_platform
-from ..model.reference import Reference, parse_digest, parse_reference
 from .registry import Document, Registry
 from .store import Store, verify, write_store
 

@@ -17,6 +17,7 @@ from dataclasses import replace
 
 from ..errors import InvalidImage, InvalidOption, KernelError, NotFound
 from ..model.image import ImageConfig
+from ..model.reference import normalise
 from .compression import LayerStream, compression_of
 from .layer import DEFAULT_BUDGET, WHITEOUT, clean_path, install_layers
 from .manifest import (
@@ -31,7 +32,6 @@ from .manifest import (
     override_config,
 )
 from .platform import host_architecture
-from ..model.reference import normalise
 from .sources import layer_members, source_date_epoch, write_tar
 from .store import Store, read_chunks, write_store
 from .tar import CHARACTER, Member, TarReader

@@ -18,8 +18,8 @@ import shutil
 from ..errors import DigestMismatch, InvalidReference, KernelError, NotFound, StateCorrupt
 from ..linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_atomic, write_json
 from ..linux.libc import check, libc
-from .manifest import OCI_INDEX, Descriptor, Manifest, parse_config, parse_descriptor, parse_manifest
 from ..model.reference import normalise
+from .manifest import OCI_INDEX, Descriptor, Manifest, parse_config, parse_descriptor, parse_manifest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -42,8 +42,8 @@ def parse_mountinfo(text: str) -> list[tuple[Hierarchy, str]]:
     """
     found = []
     for line in text.splitlines():
-        fields, _, tail = line.partition(" - ")
-        kind, _, options = tail.split(" ")[:3]
+        fields, _rest, tail = line.partition(" - ")
+        kind, _rest, options = tail.split(" ")[:3]
         if kind not in ("cgroup", "cgroup2"):
             continue
         mount = fields.split(" ")[4]

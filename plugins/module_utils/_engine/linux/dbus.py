@@ -52,7 +52,7 @@ class Connection:
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_rest: object) -> None:
         self._socket.close()
 
     def call(
@@ -82,7 +82,7 @@ class Connection:
 
     def _receive(self) -> tuple[int, dict[int, Any], list[Any]]:
         start = self._read(16)
-        order, kind, _, _, body_length, _, fields_length = struct.unpack("<BBBBIII", start)
+        order, kind, _rest, _rest, body_length, _rest, fields_length = struct.unpack("<BBBBIII", start)
         if order != ord("l"):
             raise BusError("a D-Bus message is not little-endian", "big-endian machines are not supported")
         head = start + self._read(fields_length + -fields_length % 8)

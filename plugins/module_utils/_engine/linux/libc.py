@@ -25,6 +25,6 @@ def check(result: int, path: str | bytes | None = None) -> int:
     return result
 
 
-def syscall(number: int, *arguments: int | bytes | None | ctypes.Array[ctypes.c_char], path: str | None = None) -> int:
+def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None, path: str | None = None) -> int:
     """syscall(2): integers are passed as longs, bytes as pointers. Raises OSError with ``path``."""
     return check(_libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)), path)

@@ -93,7 +93,7 @@ class Netlink:
         A table that changed while it was read (NLM_F_DUMP_INTR) is read again, up to eight times: one that never
         holds still is then taken as it is, since the next look would be no truer.
         """
-        for _ in range(_INTERRUPTED_DUMPS):
+        for _rest in range(_INTERRUPTED_DUMPS):
             messages, whole = self._dump(kind, body, what)
             if whole:
                 break
@@ -121,7 +121,7 @@ class Netlink:
         self._sequence += 1
         self._socket.send(_HEADER.pack(_HEADER.size + len(body), kind, NLM_F_REQUEST, self._sequence, 0) + body)
         data = self._socket.recv(_ROOM)
-        for answer, _, start, end in _messages(data):
+        for answer, _rest, start, end in _messages(data):
             if answer != NLMSG_ERROR:
                 return data, start, end
             code = -_ERROR.unpack_from(data, start)[0]
@@ -147,7 +147,7 @@ class Netlink:
         base = self._sequence + 1
         self._sequence += len(requests)
         pieces = []
-        for sequence, (kind, flags, body, _) in enumerate(requests, base):
+        for sequence, (kind, flags, body, _rest) in enumerate(requests, base):
             acknowledge = NLM_F_ACK if sequence == self._sequence else 0
             length = _HEADER.size + len(body)
             pieces.append(_HEADER.pack(length, kind, flags | NLM_F_REQUEST | acknowledge, sequence, 0) + body)
@@ -186,7 +186,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, int, int]]:
     offset, size = 0, len(data)
     unpack = _HEADER.unpack_from
     while offset < size:
-        length, kind, flags, _, _ = unpack(data, offset)
+        length, kind, flags, _rest, _rest = unpack(data, offset)
         yield kind, flags, offset + 16, offset + length
         offset += (length + 3) & ~3
 

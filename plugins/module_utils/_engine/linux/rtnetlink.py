@@ -135,7 +135,7 @@ def get_link(netlink: Netlink, name: str) -> Link | None:
 
 
 def _parse_link(data: bytes, start: int, end: int) -> Link:
-    _, _, index, flags, _ = _IFINFOMSG.unpack_from(data, start)
+    _rest, _rest, index, flags, _rest = _IFINFOMSG.unpack_from(data, start)
     found = attributes(data, start + 16, end)
     info = nested(found.get(IFLA_LINKINFO, b""))
     kind = info.get(IFLA_INFO_KIND, b"").rstrip(b"\0").decode()
@@ -169,7 +169,7 @@ def dump_addresses(netlink: Netlink) -> list[Address]:
     """Every IPv4 address of the namespace."""
     found = []
     for data, start, end in netlink.dump(RTM_GETADDR, _IFADDRMSG.pack(socket.AF_INET, 0, 0, 0, 0), "listing addresses"):
-        _, prefix, _, _, index = _IFADDRMSG.unpack_from(data, start)
+        _rest, prefix, _rest, _rest, index = _IFADDRMSG.unpack_from(data, start)
         values = attributes(data, start + 8, end)
         local = values.get(IFA_LOCAL) or values.get(IFA_ADDRESS)
         if local:
@@ -189,7 +189,7 @@ def dump_routes(netlink: Netlink) -> list[Route]:
     found = []
     unpack, ntoa = _RTMSG.unpack_from, socket.inet_ntoa
     for data, start, end in messages:
-        _, prefix, _, _, table, _, _, kind, _ = unpack(data, start)
+        _rest, prefix, _rest, _rest, table, _rest, _rest, kind, _rest = unpack(data, start)
         if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
             continue
         values = attributes(data, start + 12, end)
@@ -221,7 +221,7 @@ def _dump_neighbours(netlink: Netlink, family: int, what: str) -> list[Neighbour
     found = []
     header, unpack, ntoa = _NDMSG.unpack_from, _ATTRIBUTE.unpack_from, socket.inet_ntoa
     for data, start, end in netlink.dump(RTM_GETNEIGH, _NDMSG.pack(family, 0, 0, 0, 0), what):
-        _, index, state, _, _ = header(data, start)
+        _rest, index, state, _rest, _rest = header(data, start)
         address = mac = b""
         offset = start + 12
         # attributes() in place: two of up to eight are wanted, and there may be thousands of these.
@@ -324,7 +324,7 @@ def delete_route(index: int, subnet: str) -> Request:
 
 
 def _route(index: int, subnet: str, protocol: int, scope: int, flags: int) -> bytes:
-    address, _, prefix = subnet.partition("/")
+    address, _rest, prefix = subnet.partition("/")
     head = _RTMSG.pack(socket.AF_INET, int(prefix), 0, 0, RT_TABLE_MAIN, protocol, scope, RTN_UNICAST, flags)
     return head + attribute(RTA_DST, socket.inet_aton(address)) + number(RTA_OIF, index)
 

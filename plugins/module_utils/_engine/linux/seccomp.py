@@ -154,7 +154,7 @@ def _add_multiplexed(verdicts: dict[int, Verdict], numbers: Mapping[str, int], r
             continue
         for part, verdict in _verdicts(parts, rules, default).items():
             value = verdict if isinstance(verdict, int) else verdict[0][1]
-            if isinstance(verdict, int) or not any(value & _ACTION in _PERMISSIVE for _, value in verdict):
+            if isinstance(verdict, int) or not any(value & _ACTION in _PERMISSIVE for _rest, value in verdict):
                 known = (*known, (((0, "SCMP_CMP_EQ", part, 0),), value))
         if known:
             verdicts[numbers[name]] = known
@@ -213,7 +213,7 @@ def _write_search(program: Program, name: str, spans: list[Span], default: int) 
         above = search(middle, high)
         return program.jump(JMP_JGE_K, spans[middle][0], above, search(low, middle))
 
-    for _, verdict in spans:
+    for _rest, verdict in spans:
         leaf(verdict)  # at the section's end, where all of it can reach them
     return search(0, len(spans))
 

@@ -138,7 +138,7 @@ def parse_rules(seccomp: Mapping[str, Any]) -> list[Rule]:
         if value == ACTIONS["SCMP_ACT_NOTIFY"] and "write" in names:
             raise InvalidOption(f"{where}.names", "write", "other names: the listener is handed over with write")
         comparisons = [_parse_comparison(place, argument) for place, argument in _items(entry, "args", where)]
-        if len({index for index, *_ in comparisons}) < len(comparisons):
+        if len({index for index, *_rest in comparisons}) < len(comparisons):
             rules.append((names, value, [(comparison,) for comparison in comparisons]))
         else:
             rules.append((names, value, [tuple(comparisons)] if comparisons else []))

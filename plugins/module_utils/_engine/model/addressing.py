@@ -23,7 +23,7 @@ MIN_PREFIX, MAX_PREFIX = 8, 30
 def parse_subnet(option: str, value: str) -> str:
     """An IPv4 subnet with room for a tunnel end, a gateway and a container, as ``10.42.1.0/24``."""
     expected = f"an IPv4 subnet such as 10.42.1.0/24, its length from /{MIN_PREFIX} to /{MAX_PREFIX}"
-    address, slash, _ = value.partition("/")
+    address, slash, _rest = value.partition("/")
     if not slash:
         raise InvalidOption(option, value, expected)
     try:
@@ -94,7 +94,7 @@ def default_gateway(subnet: str) -> str:
 
 def subnet_key(subnet: str) -> tuple[bytes, int]:
     """Sorts subnets by their numbers."""
-    address, _, prefix = subnet.partition("/")
+    address, _rest, prefix = subnet.partition("/")
     return socket.inet_aton(address), int(prefix)
 
 

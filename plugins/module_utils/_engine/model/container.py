@@ -12,7 +12,10 @@ from .cgroup import Limits
 
 @dataclass(frozen=True)
 class Attachment:
-    """A container's place in a network. ``address`` is empty until one is assigned; ``connected`` is the kernel's word."""
+    """A container's place in a network.
+
+    ``address`` is empty until one is assigned; ``connected`` is the kernel's word.
+    """
 
     network: str
     address: str = ""

@@ -55,7 +55,7 @@ def observe_networks(paths: Paths) -> dict[str, Network]:
         return {}
     with Netlink() as netlink:
         links = observe_links(netlink)
-        names = {network.vxlan_link for network, _ in saved.values()}
+        names = {network.vxlan_link for network, _rest in saved.values()}
         tunnels = [link.ifindex for link in links.by_name.values() if link.vxlan and link.name in names]
         entries = observe_entries(netlink, tunnels)
     masquerades = observe_table(paths.instance).masquerades

@@ -24,8 +24,8 @@ from ..linux.rtnetlink import (
     replace_neighbour,
     replace_route,
 )
-from ..model.network import Peer, vtep_address, vtep_mac
 from ..model.addressing import subnet_key
+from ..model.network import Peer, vtep_address, vtep_mac
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -36,7 +36,8 @@ class Change:
     def verb(self) -> str:
         """The first word of the class's name, in lower case."""
         name = type(self).__name__
-        return name[0].lower() + "".join(c if c.islower() else f" {c}" for c in name[1:]).split(" ")[0]
+        end = next((at for at, letter in enumerate(name) if at and letter.isupper()), len(name))
+        return name[:end].lower()
 
     def describe(self) -> Fields:
         """The change as a module returns it."""

@@ -22,7 +22,8 @@ from ..linux.seccomp import compile_filter
 from ..linux.seccomp_profile import parse_flags
 from .channel import Channel
 from .hooks import run_hooks
-from .init import Init, run_init
+from .init import Init, plan_outside, run_init
+from .operations import execute_all
 from .state import State, create_state
 
 TYPE_CHECKING = False
@@ -128,6 +129,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init.preserve_fds = options.preserve_fds
         init.move_root = options.move_root
         init.die_with_parent = options.die_with_parent
+        execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)
         theirs.close()
         state.values["pid"], state.values["started"] = pid, start_time(pid)

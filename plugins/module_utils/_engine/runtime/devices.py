@@ -25,6 +25,16 @@ DEFAULT_DEVICES = {
     "/dev/urandom": (1, 9),
     "/dev/tty": (5, 0),
 }
+# What docker and runc let every container do: make nodes of any kind, and open the default devices and terminals.
+NEEDED_RULES = (
+    {"allow": True, "type": "c", "access": "m"},
+    {"allow": True, "type": "b", "access": "m"},
+    *(
+        {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
+        for major, minor in (*DEFAULT_DEVICES.values(), (5, 1), (5, 2))
+    ),
+    {"allow": True, "type": "c", "major": 136, "access": "rwm"},
+)
 DEFAULT_LINKS = {
     "/dev/fd": "/proc/self/fd",
     "/dev/stdin": "/proc/self/fd/0",

@@ -20,7 +20,7 @@ from ..linux.openat2 import Root
 from ..linux.process import start_time
 from .cgroup_mounts import MountCgroups
 from .channel import Channel, TellCreator
-from .devices import DEFAULT_DEVICES, DEFAULT_LINKS, MakeDevice, MakeLink, OpenConsole
+from .devices import DEFAULT_DEVICES, DEFAULT_LINKS, NEEDED_RULES, MakeDevice, MakeLink, OpenConsole
 from .hooks import run_hooks
 from .mount_options import PROPAGATION, MountOptions, parse_mount_options
 from .operations import Operation, execute_all
@@ -30,6 +30,7 @@ from .process import (
     ChangeDirectory,
     ChangeUser,
     JoinCgroup,
+    LimitDevices,
     NewSession,
     OwnStdio,
     SetHostname,
@@ -154,6 +155,14 @@ def plan_init(init: Init) -> Iterator[Operation]:
     if process.get("noNewPrivileges"):
         yield from init.privileges(process).filter
     yield Execute(process["args"], environment)
+
+
+def plan_outside(init: Init) -> Iterator[Operation]:
+    """What the creator does before the init is born, because root of a user namespace may not."""
+    rules = (init.linux.get("resources") or {}).get("devices") or []
+    if rules:
+        given = [{**device, "allow": True, "access": "rwm"} for device in init.linux.get("devices") or ()]
+        yield LimitDevices(init.task_files, [*rules, *NEEDED_RULES, *(d for d in given if d["type"] != "p")])
 
 
 def plan_rootfs(init: Init) -> Iterator[Operation]:

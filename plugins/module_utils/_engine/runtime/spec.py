@@ -12,7 +12,7 @@ from __future__ import annotations
 from ..linux.capabilities import CAPABILITIES, plan_capabilities
 from ..linux.seccomp_default import default_profile
 from ..model.cgroup import CPU_PERIOD, UNLIMITED
-from .devices import DEFAULT_DEVICES
+from .devices import NEEDED_RULES
 from .state import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -130,14 +130,7 @@ def _device_rules(privileged: bool) -> list[dict[str, Any]]:
     """docker's: nothing, but making nodes of any kind, and the default devices and terminals."""
     if privileged:
         return [{"allow": True, "access": "rwm"}]
-    numbers = [*DEFAULT_DEVICES.values(), (5, 1), (5, 2)]
-    return [
-        {"allow": False, "access": "rwm"},
-        {"allow": True, "type": "c", "access": "m"},
-        {"allow": True, "type": "b", "access": "m"},
-        *({"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"} for major, minor in numbers),
-        {"allow": True, "type": "c", "major": 136, "access": "rwm"},
-    ]
+    return [{"allow": False, "access": "rwm"}, *NEEDED_RULES]
 
 
 def oci_resources(limits: Limits) -> dict[str, Any]:
@@ -158,7 +151,7 @@ def oci_resources(limits: Limits) -> dict[str, Any]:
 
 def shares_of_weight(weight: int) -> int:
     """v2's weight (1 to 10000, 100) as v1's shares (2 to 262144), as runc maps them."""
-    return max(2, round((weight - 1) * 262142 / 9999) + 2)
+    return 2 - (1 - weight) * 262142 // 9999  # rounded up, so that the way back, rounded down, leads to the same
 
 
 def weight_of_shares(shares: int) -> int:

@@ -102,6 +102,15 @@ SCHEMA: dict[str, Any] = {
             "memory": {"limit": _INT64, "reservation": _INT64, "swap": _INT64, "swappiness": _Number(0, 200)},
             "cpu": {"shares": _UINT64, "quota": _INT64, "period": _UINT64, "cpus": _TEXT, "mems": _TEXT},
             "pids": {"limit": _INT64},
+            "devices": [
+                {
+                    "allow!": bool,
+                    "type": _one_of("", "a", "b", "c", "u"),
+                    "major": _INT64,
+                    "minor": _INT64,
+                    "access": _Word("some of the letters rwm", lambda text: set(text) <= set("rwm")),
+                }
+            ],
         },
         "seccomp": {"defaultAction!": str},
     },

@@ -19,7 +19,7 @@ _BECAUSE = {errno.EINVAL: "a quota is at least 1000 us"}
 
 
 def observe_cpu(directory: str) -> dict[str, int | str]:
-    quota, _, period = (read_value(f"{directory}/{MAX}") or "max").partition(" ")
+    quota, _rest, period = (read_value(f"{directory}/{MAX}") or "max").partition(" ")
     weight = read_number(f"{directory}/{WEIGHT}")
     return {
         "cpu_quota": UNLIMITED if quota == "max" else int(quota) * CPU_PERIOD // int(period or CPU_PERIOD),

@@ -22,10 +22,10 @@ from tests.bench.scene import LIMITS, NETWORK, scene
 
 TITLE = "A second run that changes nothing, of twenty containers"
 NOTE = (
-    "The module's process is what Ansible runs on a host: one file that unpacks itself and compiles what it imports. Ours "
-    "starts where the module's first import of Stowage does; Python, Ansible's own modules and reading the parameters are "
-    "in the whole process, for which `ansible.builtin.ping` is the peer. The playbooks have one task on the local "
-    "connection: `stowage.engine.containers` of twenty with a network, a port and limits each, and "
+    "The module's process is what Ansible runs on a host: one file that unpacks itself and compiles what it imports. "
+    "Ours starts where the module's first import of Stowage does; Python, Ansible's own modules and reading the "
+    "parameters are in the whole process, for which `ansible.builtin.ping` is the peer. The playbooks have one task on "
+    "the local connection: `stowage.engine.containers` of twenty with a network, a port and limits each, and "
     "`containers.podman.podman_container` in a loop over twenty with the same limits and no network or port."
 )
 _ROOT = Path(__file__).parents[2]
@@ -111,12 +111,13 @@ class Playbooks:
             "ANSIBLE_LOCALHOST_WARNING": "0",
             "LC_ALL": "C.UTF-8",
         }
-        container = {
-            "name": "p{{ item }}", "image": "bench:1", "command": ["/bin/busybox", "sleep", "3600"], "network": ["none"],
-            "memory": "64m", "cpus": LIMITS["cpus"], "pids_limit": LIMITS["pids_limit"], "state": "started",
-        }  # fmt: skip
-        loop = {"containers.podman.podman_container": container, "loop": list(range(COUNT))}
-        tasks = {"ours": {"stowage.engine.containers": twenty()[1]}, "podman": loop, "ping": {"ansible.builtin.ping": {}}}
+        container = {"name": "p{{ item }}", "image": "bench:1", "command": ["/bin/busybox", "sleep", "3600"]}
+        limits = {"memory": "64m", "cpus": LIMITS["cpus"], "pids_limit": LIMITS["pids_limit"], "network": ["none"]}
+        tasks = {
+            "ours": {"stowage.engine.containers": twenty()[1]},
+            "podman": {"containers.podman.podman_container": {**container, **limits}, "loop": list(range(COUNT))},
+            "ping": {"ansible.builtin.ping": {}},
+        }
         for name, task in tasks.items():
             play = {"hosts": "localhost", "gather_facts": False, "tasks": [{"name": name, **task}]}
             (self.directory / f"{name}.yml").write_text(json.dumps([play]))
@@ -124,11 +125,11 @@ class Playbooks:
     def play(self, name: str, *, unchanged: bool = True, **env: str) -> float:
         """Milliseconds of ``ansible-playbook``, which must change nothing."""
         log = self.directory / "log"
-        words = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", "ansible_python_interpreter=/usr/bin/python3"]
-        words[0] = str(_ROOT / "build/venv/bin/ansible-playbook")
-        words.append(str(self.directory / f"{name}.yml"))
+        env = {**self.env, **env, "ANSIBLE_LOG_PATH": str(log)}
+        words = [str(_ROOT / "build/venv/bin/ansible-playbook"), "-i", "localhost,", "-c", "local"]
+        words += ["-e", "ansible_python_interpreter=/usr/bin/python3", str(self.directory / f"{name}.yml")]
         try:
-            took = self.world.call(lambda: peers.timed_program(words, {**self.env, **env, "ANSIBLE_LOG_PATH": str(log)}))
+            took = self.world.call(lambda: peers.timed_program(words, env))
         except Exception as error:
             raise RuntimeError(f"playbook {name} failed: {log.read_text()[-2000:]}") from error
         said = log.read_text()

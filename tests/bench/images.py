@@ -17,12 +17,13 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
 from tests.bench import peers
 from tests.bench.frame import Row, milliseconds, take_turns
-from tests.bench.scene import apply_in, image_task, scene
+from tests.bench.scene import apply_in, scene
+from tests.kernel.host.world import image_task
 
 TITLE = "Images"
 NOTE = (
-    "Assembling: busybox and a layer of links, to an OCI image with its layers unpacked. Unpacking: a layer of 3,000 files "
-    "in 300 directories, 30 MB, uncompressed, on a tmpfs; ours checks its digest while it unpacks, as umoci does."
+    "Assembling: busybox and a layer of links, to an OCI image with its layers unpacked. Unpacking: a layer of 3,000 "
+    "files in 300 directories, 30 MB, uncompressed, on a tmpfs; ours checks its digest while it unpacks, as umoci does."
 )
 _ROUNDS = 7
 _FILES, _DIRECTORIES, _SIZE = 3000, 300, 30_000_000
@@ -35,13 +36,14 @@ def measure() -> Iterator[Row]:
         _write_archive(archive)
         world.run(("image", {"name": _NAME, "layers": [{"src": str(archive)}]}))
         layout = _layout_for_umoci(world)
+        umoci = ["umoci", "raw", "unpack", "--image", f"{layout}:big", "OUT/rootfs"]
         medians = take_turns(
             _ROUNDS,
             {
                 "assemble": lambda: _assemble(world),
                 "ours": lambda: _unpack(world),
                 "tar": lambda: _unpack_by(world, ["tar", "-C", "OUT", "--numeric-owner", "-xf", str(archive)]),
-                "umoci": lambda: _unpack_by(world, ["umoci", "raw", "unpack", "--image", f"{layout}:big", "OUT/rootfs"]),
+                "umoci": lambda: _unpack_by(world, umoci),
             },
         )
     yield Row("assemble the image of the quickstart's size", medians["assemble"])

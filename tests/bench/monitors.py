@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tests.bench import peers
 from tests.bench.frame import Row
-from tests.bench.scene import containers_task, processes, pss, scene
+from tests.bench.scene import processes, pss, scene
+from tests.kernel.host.world import containers_task
 
 TITLE = "Memory of a monitor"
 NOTE = "Proportional share (PSS) of each of fifty monitors, all of them running at once beside fifty of conmon."

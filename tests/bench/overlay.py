@@ -8,14 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import (
-    link_name,
-    vtep_address,
-    vtep_mac,
-)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.names import link_name
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import vtep_address, vtep_mac
 from tests.bench import peers
 from tests.bench.frame import Row, take_turns
-from tests.bench.scene import absent, apply_in, look_in, scene
+from tests.bench.scene import apply_in, look_in, parse_in, scene
+from tests.kernel.host.world import absent
 
 TITLE = "An overlay of a thousand peers"
 NOTE = (
@@ -40,14 +38,21 @@ def measure() -> Iterator[Row]:
             {
                 "whole": lambda: _from_nothing(world, bare=False),
                 "program": lambda: _program(world),
+                "parse": lambda: parse_in(world, _task(COUNT)),
                 "again": lambda: look_in(world, _task(COUNT)),
                 "iproute2": lambda: _by_iproute2(world),
             },
         )
-    yield Row("programming 1,000 peers: observe, plan, apply", medians["program"], medians["iproute2"],
-              "ip and bridge -batch", wanted=100)
+    yield Row(
+        "programming 1,000 peers: observe, plan, apply",
+        medians["program"],
+        medians["iproute2"],
+        "ip and bridge -batch",
+        wanted=100,
+    )
     yield Row("the whole overlay from nothing", medians["whole"], medians["iproute2"], "ip and bridge -batch")
     yield Row("an unchanged second run: observe, plan", medians["again"], wanted=50)
+    yield Row("reading the parameters of 1,000 peers, before either", medians["parse"])
 
 
 def _subnets(count: int) -> list[tuple[str, str]]:

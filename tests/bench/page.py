@@ -28,9 +28,9 @@ _VERSIONS = {
 _INTRO = """\
 # Benchmarks
 
-`make bench` measures Stowage and its peers in the same run; `python -m tests.bench start overlay` runs some of them, and
-`python -m tests.bench --write` writes this page. It takes root, the packages of `tests/setup.sh packages test`, and a
-machine with nothing else to do.
+`make bench` measures Stowage and its peers in the same run; `python -m tests.bench start overlay` runs some of the
+benchmarks, and `python -m tests.bench --write` writes this page. It takes root, what `tests/setup.sh packages test`
+installs, and a machine with nothing else to do.
 
 Figures are medians. Ours and the peers take turns, so what slows the machine slows both; the ratio is the figure to
 trust. State of all of them is on a tmpfs: no disk is measured, and a disk that syncs slowly adds to all of them.

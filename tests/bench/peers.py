@@ -18,7 +18,8 @@ from pathlib import Path
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import MS_PRIVATE, MS_REC, mount
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.namespaces import CLONE_NEWNS, unshare
 from tests.bench.frame import milliseconds
-from tests.bench.scene import containers_task, processes, remove_tree
+from tests.bench.scene import processes, remove_tree
+from tests.kernel.host.world import containers_task
 
 UNIFIED = "/sys/fs/cgroup/unified"
 _MNT_DETACH = 2
@@ -113,7 +114,7 @@ class Podman:
         self.directory.mkdir()
         self.program = program("podman")
         containers, storage = self.directory / "containers.conf", self.directory / "storage.conf"
-        # runc, because podman's crun refuses hybrid hosts; the limits, because podman else asks for more than there are.
+        # runc, because crun refuses hybrid hosts; the limits, because podman else asks for more than there may be.
         containers.write_text(
             '[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]\nlog_driver = "k8s-file"\n'
             '[engine]\nruntime = "runc"\ncgroup_manager = "cgroupfs"\nevents_logger = "none"\nlock_type = "file"\n'

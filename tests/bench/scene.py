@@ -22,7 +22,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import engine_command
 from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
 from tests.bench.frame import milliseconds
-from tests.kernel.host.world import IMAGE, NOUNS, World, absent, containers_task, image_task
+from tests.kernel.host.world import NOUNS, World, image_task
 
 # The tests' world imports it once for all of its runs; a module does not, and must not to start containers.
 for _name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
@@ -30,7 +30,6 @@ for _name in [name for name in sys.modules if name.partition(".")[0] == "pyroute
 
 NETWORK = ("network", {"name": "lan", "subnet": "10.77.0.0/16"})
 LIMITS = {"memory": "64M", "cpus": "1", "pids_limit": "50"}
-__all__ = ["IMAGE", "LIMITS", "NETWORK", "World", "absent", "apply_in", "containers_task", "image_task", "look_in", "scene"]
 
 
 @contextlib.contextmanager
@@ -57,25 +56,34 @@ def remove_tree(directory: Path) -> None:
     shutil.rmtree(directory)
 
 
-def plan(host: Host, task: tuple[str, dict]) -> list:
-    """The changes that a task comes to: parse, resolve, observe, plan, as a module does."""
+def parse(task: tuple[str, dict]) -> tuple:
+    """A task's noun, and what it wants: parameters checked and parsed, as a module does."""
     noun, params = task
-    kind, parse, spec = NOUNS[noun]
+    kind, parse_wanted, spec = NOUNS[noun]
     validated = ArgumentSpecValidator(spec).validate(params)
     if validated.error_messages:
         raise ValueError(validated.error_messages)
-    noun = kind()
-    desired = noun.resolve(host, parse(validated.validated_parameters))
+    return kind(), parse_wanted(validated.validated_parameters)
+
+
+def plan(host: Host, noun, wanted) -> list:
+    """The changes: resolve, observe, plan."""
+    desired = noun.resolve(host, wanted)
     return list(noun.plan(desired, noun.observe(host)))
+
+
+def parse_in(world: World, task: tuple[str, dict]) -> float:
+    """Milliseconds that checking and parsing the parameters takes."""
+    return world.call(lambda: milliseconds(lambda: parse(task)))
 
 
 def apply_in(world: World, task: tuple[str, dict], *, with_plan: bool = False) -> float:
     """Milliseconds that Host.apply of the task's changes takes; ``with_plan``: observing and planning too."""
 
     def measure() -> float:
-        host = Host(world.paths, world.engine)
+        host, wanted = Host(world.paths, world.engine), parse(task)
         start = time.perf_counter()
-        changes = plan(host, task)
+        changes = plan(host, *wanted)
         if not with_plan:
             start = time.perf_counter()
         with host.locked():
@@ -94,9 +102,9 @@ def look_in(world: World, task: tuple[str, dict]) -> float:
     """Milliseconds that observing and planning takes where nothing is to change."""
 
     def measure() -> float:
-        host = Host(world.paths, world.engine)
+        host, wanted = Host(world.paths, world.engine), parse(task)
         changes: list = []
-        took = milliseconds(lambda: changes.extend(plan(host, task)))
+        took = milliseconds(lambda: changes.extend(plan(host, *wanted)))
         if changes:
             raise RuntimeError(f"there was to be nothing to do, but: {[str(change) for change in changes]}")
         return took

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 from tests.bench import peers
 from tests.bench.frame import Row, take_turns
-from tests.bench.scene import LIMITS, NETWORK, apply_in, containers_task, scene
+from tests.bench.scene import LIMITS, NETWORK, apply_in, scene
+from tests.kernel.host.world import containers_task
 
 TITLE = "Create and start one container"
 NOTE = (
@@ -29,24 +30,19 @@ def measure() -> Iterator[Row]:
             medians = take_turns(
                 _ROUNDS,
                 {
-                    "ours": lambda: _ours(world, NETWORK[1]["name"]),
-                    "alone": lambda: _ours(world, ""),
+                    "ours": lambda: _ours(world),
                     "runc run": lambda: peers.runtime_run(world, runc, true),
                     "runc run --detach": lambda: peers.runtime_run(world, runc, sleep, detached=True),
                     "crun run": lambda: peers.runtime_run(world, crun, true),
                     "podman run": lambda: podman.run("--rm", "bench:1", "/bin/busybox", "true"),
                 },
             )
-    whole, alone = "with a bridge network", "without a network"
-    yield Row(whole, medians["ours"], medians["runc run"], "runc run", wanted=0.5, of_ratio=True)
-    yield Row(whole, medians["ours"], medians["runc run --detach"], "runc run --detach")
-    yield Row(alone, medians["alone"], medians["runc run --detach"], "runc run --detach")
-    yield Row(whole, medians["ours"], medians["crun run"], "crun run")
-    yield Row(whole, medians["ours"], medians["podman run"], "podman run")
+    yield Row("one", medians["ours"], medians["runc run"], "runc run", wanted=0.5, of_ratio=True)
+    for name in ("runc run --detach", "crun run", "podman run"):
+        yield Row("one", medians["ours"], medians[name], name)
 
 
-def _ours(world, network: str) -> float:
-    networks = [{"name": network}] if network else []
-    took = apply_in(world, containers_task(one={"networks": networks, **LIMITS}))
+def _ours(world) -> float:
+    took = apply_in(world, containers_task(one={"networks": [{"name": NETWORK[1]["name"]}], **LIMITS}))
     world.run(containers_task(one=None))
     return took

@@ -20,8 +20,19 @@ ENGINE = "ansible_collections.stowage.engine.plugins.module_utils"
 LOWEST = {"paths", "model", "errors"}
 MAY_IMPORT = {
     "plugin": {"_ansible", "plan", "model", "errors"},
-    "_ansible": {"_ansible/install", "host", "plan", *LOWEST},
-    "_ansible/install": {"_ansible", "_engine", "cli", "cli/runtime", "host", "plan", "linux", *LOWEST},
+    "_ansible": {"_ansible/install", "_ansible/sources", "host", "plan", *LOWEST},
+    "_ansible/sources": {"_engine", *LOWEST},
+    "_ansible/install": {
+        "_ansible",
+        "_ansible/sources",
+        "_engine",
+        "cli",
+        "cli/runtime",
+        "host",
+        "plan",
+        "linux",
+        *LOWEST,
+    },
     "__main__": {"cli", "cli/runtime"},
     "cli": {"host", "plan", *LOWEST},
     "cli/main": {"cli", "cli/runtime", "runtime", *LOWEST},
@@ -48,7 +59,7 @@ def part_of(path: tuple[str, ...]) -> str:
         return "plugin"
     inner = path[2:]
     if path[1] == "_ansible":
-        return "_ansible/install" if inner == ("install",) else "_ansible"
+        return f"_ansible/{inner[0]}" if inner in (("install",), ("sources",)) else "_ansible"
     if not inner or inner == ("__init__",):
         return "_engine"
     if inner[0] in HOST_FILES:

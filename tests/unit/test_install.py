@@ -22,16 +22,18 @@ import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import (
     COMMANDS,
-    PACKAGE,
     apply_install,
     apply_uninstall,
     build_engine,
     engine_command,
-    engine_digest,
-    engine_files,
     install_engine,
     main,
     observe_engine,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.sources import (
+    PACKAGE,
+    engine_digest,
+    engine_files,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
@@ -41,7 +43,7 @@ SYSTEM_PYTHON = "/usr/bin/python3"  # what a host has, whatever this test runs w
 PRINT_DIGEST = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import engine_digest, engine_files
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.sources import engine_digest, engine_files
 print(engine_digest(engine_files()))
 """
 IMPORT_ALL = f"""
@@ -288,3 +290,33 @@ def test_damage_by_hand_is_seen_and_repaired(paths: Paths, tmp_path: Path, damag
     apply_install(paths, str(directory))
     assert observe_engine(paths, str(directory)) == before
     assert whole(paths, before["digest"])
+
+
+# Importing the installed engine ------------------------------------------------------------------------
+
+PRINT_ORIGIN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from ansible_collections.stowage.engine.plugins.module_utils._ansible import sources
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan import network
+print(network.__file__)
+"""
+
+
+def origin(archive: Path, paths: Paths) -> str:
+    """Where a process that Ansible's zip is the source of imports the engine from."""
+    done = run(SYSTEM_PYTHON, "-IS", "-c", PRINT_ORIGIN, archive, **paths.environment())
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_same_engine_is_imported_from_where_it_is_installed(paths: Paths, tmp_path: Path) -> None:
+    _result, archive = run_ansible("container", "name=stowage-test state=absent", tmp_path)
+    assert origin(archive, paths).startswith(str(archive))
+    app = Path(paths.engines, install_engine(paths), "app")
+    assert origin(archive, paths).startswith(str(app))
+    source = app / PACKAGE / "plan/network.py"
+    source.write_bytes(source.read_bytes()[:-1])
+    assert origin(archive, paths).startswith(str(archive)), "a damaged copy was imported"
+    source.unlink()
+    assert origin(archive, paths).startswith(str(archive)), "a copy that lacks a file was imported"

@@ -10,7 +10,6 @@ one file, ``app/`` the same files unpacked and compiled, which start in half the
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import py_compile
@@ -18,8 +17,8 @@ import shutil
 import sys
 import zipfile
 
-from .. import _engine
 from .._engine.linux.files import read_json, remove_if_exists, sync_directory, write_atomic, write_json
+from .sources import engine_digest, engine_files, files_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,53 +29,10 @@ if TYPE_CHECKING:
     from .._engine.paths import Paths
     from .._engine.plan import engine, overlay  # noqa: F401
 
-PACKAGE = "stowage_engine"
 COMMANDS = ("stowage", "stowage-runtime")
 
-_MAIN = f"""\
-import sys
-from {PACKAGE}.cli.main import main
-sys.exit(main(sys.argv))
-"""
 # zip's own epoch: the same sources give the same bytes.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-
-
-def engine_files() -> dict[str, bytes]:
-    """The engine's sources by path inside the archive, read from wherever this very process imports them from."""
-    package = os.path.dirname(os.path.abspath(_engine.__file__))
-    archive = getattr(_engine.__spec__.loader if _engine.__spec__ else None, "archive", None)
-    inside = os.path.relpath(package, archive) if archive else ""
-    found = _files_in_archive(archive, inside) if archive else _files_in_directory(package)
-    files = {f"{PACKAGE}/{name}": content for name, content in found.items()}
-    files["__main__.py"] = _MAIN.encode()
-    return dict(sorted(files.items()))
-
-
-def _files_in_archive(archive: str, inside: str) -> dict[str, bytes]:
-    with zipfile.ZipFile(archive) as source:
-        prefix = inside + "/"
-        names = [name for name in source.namelist() if name.startswith(prefix) and name.endswith(".py")]
-        return {name[len(prefix) :]: source.read(name) for name in names}
-
-
-def _files_in_directory(package: str) -> dict[str, bytes]:
-    found = {}
-    for directory, _folders, names in os.walk(package):
-        for name in names:
-            if name.endswith(".py"):
-                path = os.path.join(directory, name)
-                with open(path, "rb") as file:
-                    found[os.path.relpath(path, package)] = file.read()
-    return found
-
-
-def engine_digest(files: dict[str, bytes]) -> str:
-    """16 hex digits that name these sources."""
-    total = hashlib.sha256()
-    for name, content in files.items():
-        total.update(f"{name} {len(content)}\n".encode() + content)
-    return total.hexdigest()[:16]
 
 
 def build_engine(files: dict[str, bytes]) -> bytes:
@@ -105,7 +61,7 @@ def install_engine(paths: Paths) -> str:
 
 def _is_whole(target: str, digest: str) -> bool:
     """Whether an installed engine is, to the byte, what its digest says."""
-    unpacked = _files_in_directory(os.path.join(target, "app"))
+    unpacked = files_in_directory(os.path.join(target, "app"))
     return (
         os.path.exists(os.path.join(target, "engine.pyz")) and engine_digest(dict(sorted(unpacked.items()))) == digest
     )

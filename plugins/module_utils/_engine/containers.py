@@ -33,7 +33,15 @@ from .plan.container import (
     UpdateContainer,
 )
 from .runtime.bundle import prepare_container, remove_bundle, save_definition
-from .runtime.launch import Created, Failed, create_containers, delete_container, start_container, stop_container
+from .runtime.launch import (
+    Created,
+    Failed,
+    Launcher,
+    create_containers,
+    delete_container,
+    start_container,
+    stop_container,
+)
 from .runtime.observe import observe_runtime
 
 TYPE_CHECKING = False
@@ -192,6 +200,7 @@ def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Pr
     there before, its process alone."""
     made = {change.desired.name for change in changes if isinstance(change, (CreateContainer, RecreateContainer))}
     wanted = {change.desired.name: change.desired for change in changes if change.desired.name not in failures}
+    launcher = _begin(host, wanted, failures)
     networks = host.observe_networks() if any(container.networks for container in wanted.values()) else {}
     neighbours = {name: state.container for name, state in observe_containers(host).items() if state.running}
     everyone = {**neighbours, **wanted}.values()
@@ -211,7 +220,7 @@ def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Pr
             remove_bundle(host.paths, name)
 
     names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
-    for result in _create(host, names):
+    for result in _create(host, names, launcher) if launcher else ():
         if not isinstance(result, Created):
             failures[result.name] = result.error
             continue
@@ -221,11 +230,21 @@ def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Pr
         _try(undo, name, name, failures)
 
 
-def _create(host: Host, names: list[str]) -> Iterator[Created | Failed]:
+def _begin(host: Host, wanted: Mapping[str, Container], failures: Failures) -> Launcher | None:
+    """Start the launcher, where one is needed: it takes as long to come up as the bundles take to be written."""
+    names = [name for name, container in wanted.items() if container.running is not False]
+    try:
+        return Launcher(host.engine) if names else None
+    except RuntimeFailed as error:
+        failures.update(dict.fromkeys(names, str(error)))
+        return None
+
+
+def _create(host: Host, names: list[str], launcher: Launcher) -> Iterator[Created | Failed]:
     """Create containers; where the launcher itself ends early, those that it has not told of have failed."""
     untold = dict.fromkeys(names)
     try:
-        for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups) if names else ():
+        for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups, launcher=launcher):
             del untold[result.name]
             yield result
     except RuntimeFailed as error:

@@ -12,7 +12,7 @@ import os
 
 from .linux.files import remove_if_exists, write_atomic
 from .network.names import hosts_file, write_in_place
-from .network.ports import Forward, apply_table, observe_table
+from .network.ports import Forward, apply_table, is_current, observe_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def forwards_of(container: Container) -> list[Forward]:
 def apply_ports(paths: Paths, networks: Mapping[str, Network], containers: Iterable[ContainerState]) -> None:
     """Publish the ports of all running containers, and of no others, in one transaction."""
     forwards = [forward for state in containers if state.running for forward in forwards_of(state.container)]
-    found = observe_table(paths.instance)
-    if networks or forwards or found.forwards or found.publishing:
+    if not is_current(observe_table(paths.instance), networks.values(), forwards):
         apply_table(paths.instance, networks.values(), forwards)
 
 

@@ -141,16 +141,16 @@ class Host:
         ``progress`` is called with a line before each step. Every step may be repeated after it was interrupted.
         """
         self._seen.clear()
-        tell = progress or (lambda _rest: None)
         containers = []
         for change in changes:
             if change.subject.startswith("container "):
                 containers.append(change)
                 continue
-            tell(str(change))
+            if progress:  # words for a thousand peers take as long as their entries
+                progress(str(change))
             self._apply_one(change)
         if containers:
-            apply_containers(self, containers, tell)
+            apply_containers(self, containers, progress or (lambda _rest: None))
 
     def _apply_one(self, change: Change) -> None:
         if isinstance(change, (CreateNetwork, RecreateNetwork, UpdateNetwork, RemoveNetwork)):

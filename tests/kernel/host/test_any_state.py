@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From any state to any other, on one host: check mode says what a run then does, writes nothing, and is then silent."""
+"""From any state to any other on one host: check mode says what a run then does, writes nothing, and is then silent."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def network_tasks(draw):
 @st.composite
 def container(draw, number, cgroups, networks):
     joined = draw(st.lists(st.sampled_from(networks), unique=True)) if networks else []
-    ports = [f"80{number}{draw(st.integers(0, 2))}:80", f"127.0.0.1:81{number}0:53/udp", f"82{number}0-82{number}3:90-93"]
+    ports = [f"80{number}{draw(st.integers(0, 2))}:80"]
+    ports += [f"127.0.0.1:81{number}0:53/udp", f"82{number}0-82{number}3:90-93"]
     options = {
         "state": st.sampled_from(["started", "started", "stopped", "present"]),
         "command": st.sampled_from([["sleep", "3600"], ["sh", "-c", "exec sleep 3601"], ["nc", "-l", "-p", "80"]]),

@@ -72,7 +72,10 @@ LIVE = {
     "link down": (lambda world: world.sh(f"ip link set {link(world)} down"), [CONNECT]),
     "link deleted": (lambda world: world.sh(f"ip link del {link(world)}"), [CONNECT]),
     "hairpin off": (lambda world: world.sh(f"bridge link set dev {link(world)} hairpin off"), [CONNECT]),
-    "bridge down": (lambda world: world.sh("ip link set sb-lan down"), ["update network lan (bridge_up: false -> true)"]),
+    "bridge down": (
+        lambda world: world.sh("ip link set sb-lan down"),
+        ["update network lan (bridge_up: false -> true)"],
+    ),
     "bridge's MTU": (lambda world: world.sh("ip link set sb-lan mtu 1400"), ["update network lan (mtu: 1400 -> 1500)"]),
     "bridge's address": (
         lambda world: world.sh("ip addr del 10.77.0.1/24 dev sb-lan"),
@@ -126,14 +129,21 @@ def test_is_seen_and_repaired_live(converged, drift):
     assert [str(change) for change in world.run(*TASKS)] == told
     world.demand_sound(*TASKS)
     assert {name: (state.pid, state.pid_started) for name, state in world.containers().items()} == before
-    assert (world.networks(), world.sh("nft list ruleset"), hosts(world, "web").read_text()) == (nets, table, hosts_before)
+    assert (world.networks(), world.sh("nft list ruleset"), hosts(world, "web").read_text()) == (
+        nets,
+        table,
+        hosts_before,
+    )
     demand_connected(world)
 
 
 def demand_connected(world):
     """The container answers on its network, and on the host's published port."""
     pid = world.containers()["web"].pid
-    world.sh(f"nsenter -t {pid} -n busybox nc -l -p 80 -e echo hello & sleep 0.05; busybox nc -w 2 127.0.0.1 8080 | grep hello")
+    world.sh(
+        f"timeout 5 nsenter -t {pid} -n busybox nc -l -p 80 -e echo hello & "
+        "for _ in $(seq 50); do busybox nc -w 2 127.0.0.1 8080 </dev/null | grep hello && exit 0; sleep 0.05; done; exit 1"
+    )
 
 
 def end_init(world):

@@ -126,7 +126,7 @@ def test_a_failed_update_leaves_what_runs(world):
     tasks = (image_task(), LAN, containers_task(**GOOD))
     world.run(*tasks)
     pids = {name: state.pid for name, state in world.containers().items()}
-    with pytest.raises(Failed, match="container job: .*/no/such/program"):
+    with pytest.raises(Failed, match=r"container job: .*/no/such/program"):
         world.run(containers_task(**{**GOOD, "job": {"command": ["/no/such/program"]}}))
     world.demand_sound(containers_task(**{**GOOD, "job": None}))
     assert {name: state.pid for name, state in world.containers().items()}.items() <= pids.items()

@@ -177,7 +177,9 @@ class World(Namespace):
 
     def files(self):
         """Every path under the roots but the locks, the engine and what of an image store is never removed."""
-        kept = re.compile(r"root/engine/|root/images/(oci-layout|index\.json|\.partial|blobs(/sha256)?)$|run/(images\.)?lock$")
+        kept = re.compile(
+            r"root/engine/|root/images/(oci-layout|index\.json|\.partial|blobs(/sha256)?)$|run/(images\.)?lock$"
+        )
         found = set()
         for root in (self.paths.root, self.paths.run_root):
             for directory, folders, names in os.walk(root):
@@ -192,8 +194,8 @@ class World(Namespace):
             for directory, folders, names in os.walk(root):
                 for name in [".", *folders, *names]:
                     path = os.path.normpath(os.path.join(directory, name))
-                    status = os.lstat(path)
-                    found[path] = (status.st_ino, status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+                    s = os.lstat(path)
+                    found[path] = (s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
         return found
 
     # Demands ----------------------------------------------------------------------------------------------
@@ -232,8 +234,8 @@ class World(Namespace):
             except ProcessLookupError:
                 continue
         wait_until(lambda: not self.members() and not self.engine_processes(), 5.0)
-        for tree in filter(os.path.isdir, (f"/sys/fs/cgroup/{name}/{self.instance}" for name in os.listdir("/sys/fs/cgroup"))):
-            remove_tree(tree)
+        for tree in Path("/sys/fs/cgroup").glob(f"*/{self.instance}"):
+            remove_tree(str(tree))
         super().close()
 
 

@@ -236,9 +236,6 @@ def test_a_privileged_container_has_it_all(host):
     assert int(status["CapEff"], 16) == int(status_of("self")["CapPrm"], 16)
 
 
-@pytest.mark.skipif(
-    not os.path.isdir("/sys/fs/cgroup/devices"), reason="v2 limits devices by a BPF program: not there yet"
-)
 def test_a_device_of_the_host_can_be_made_but_not_opened(host):
     number = os.stat("/").st_dev
     script = f"mknod /tmp/disk b {os.major(number)} {os.minor(number)} && echo made; head -c 1 /tmp/disk"

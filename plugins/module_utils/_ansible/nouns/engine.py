@@ -18,8 +18,9 @@ from ..._engine.paths import Paths
 from ..._engine.plan.change import Change, plain
 from ..._engine.plan.engine import InstallEngine, plan_engine
 from ..._engine.preflight import FAILED, WARNING, observe_findings
-from ..install import apply_install, apply_uninstall, engine_digest, engine_files, observe_engine
+from ..install import apply_install, apply_uninstall, observe_engine
 from ..run import Noun, Wanted
+from ..sources import engine_digest, engine_files
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

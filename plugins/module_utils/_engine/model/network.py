@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from dataclasses import dataclass
 
@@ -88,8 +87,8 @@ def bridge_name(network: str) -> str:
 
 
 def vtep_address(subnet: str) -> str:
-    """The address of a subnet's tunnel end: the subnet's first, as Flannel has it."""
-    return str(ipaddress.ip_network(subnet).network_address)
+    """The address of a subnet's tunnel end: the subnet's first, as Flannel has it. An overlay asks it of every peer."""
+    return subnet.partition("/")[0]
 
 
 def vtep_mac(address: str) -> str:

@@ -20,7 +20,7 @@ from . import sysctl
 from .devices import make_bridge, make_vxlan
 from .observe import observe_links
 from .peers import entries_of, observe_entries, program_entries
-from .ports import apply_table, observe_table
+from .ports import apply_table, is_current, observe_table
 from .state import forget_network, load_networks, save_network
 
 TYPE_CHECKING = False
@@ -79,11 +79,8 @@ def refresh_table(paths: Paths) -> None:
     """Let the nft table have the rules of the networks that are saved, and the ports that it has."""
     networks = [saved.network for saved in load_networks(paths).values() if not saved.removing]
     table = observe_table(paths.instance)
-    pools = {network.pool for network in networks if network.masquerade}
-    whole = table.publishing or not (networks or table.forwards)
-    if whole and table.masquerades == pools and table.hairpins == {network.subnet for network in networks}:
-        return
-    apply_table(paths.instance, networks, table.forwards)
+    if not is_current(table, networks, table.forwards):
+        apply_table(paths.instance, networks, table.forwards)
 
 
 def _make(netlink: Netlink, network: Network) -> None:

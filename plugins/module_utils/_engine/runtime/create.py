@@ -124,6 +124,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init.seccomp, init.seccomp_flags = program
         init.state = {**state.told(), "status": "creating"}
         init.task_files = options.membership.task_files
+        init.cgroup_directory = options.membership.directory
         init.stdio = options.stdio
         init.send_console = options.send_console
         init.preserve_fds = options.preserve_fds

@@ -11,10 +11,12 @@ import os
 import stat
 import struct
 
+from ..cgroup.devices import parse_devices
 from ..linux import mount as m
 from ..linux.mount import mount
 from ..linux.openat2 import Root, fd_path
 from .operations import Operation
+from .process import write_file
 
 # Linux, Documentation/admin-guide/devices.txt.
 DEFAULT_DEVICES = {
@@ -50,6 +52,37 @@ TIOCSCTTY = 0x540E
 TIOCSWINSZ = 0x5414
 
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
+
+
+def device_rules(linux: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The rules of a config.json, then what every container needs, then the devices that it is given."""
+    rules = (linux.get("resources") or {}).get("devices") or ()
+    given = ({**device, "allow": True, "access": "rwm"} for device in linux.get("devices") or ())
+    return [*rules, *NEEDED_RULES, *(device for device in given if device["type"] != "p")]
+
+
+class LimitDevices(Operation):
+    """Which devices may be opened and made in the container's cgroup: on v1 by its files, on v2 by a program."""
+
+    def __init__(self, task_files: Sequence[str], directory: str, rules: Sequence[Mapping[str, Any]]) -> None:
+        directories = (os.path.dirname(path) for path in task_files)
+        self.v1 = next((path for path in directories if os.path.exists(f"{path}/devices.deny")), "")
+        self.v2 = directory
+        self.rules = rules
+
+    def __str__(self) -> str:
+        return "limit the devices"
+
+    def execute(self) -> None:
+        if self.v2:
+            from ..cgroup.v2.devices import limit_devices  # what a v1 host never needs, and it starts each container
+
+            limit_devices(self.v2, self.rules)
+        elif self.v1:
+            devices = parse_devices(self.rules)
+            write_file(f"{self.v1}/devices.{'allow' if devices.allows else 'deny'}", "a")
+            for line in devices.lines():
+                write_file(f"{self.v1}/devices.{'deny' if devices.allows else 'allow'}", line)
 
 
 class MakeDevice(Operation):
@@ -145,4 +178,5 @@ class OpenConsole(Operation):
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any

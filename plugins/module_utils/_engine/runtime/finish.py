@@ -14,7 +14,7 @@ from ..errors import EngineError
 from ..linux.files import write_json
 from .external import delete_external
 from .logs import format_log, format_time
-from .state import State
+from .state import State, load_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,14 +22,27 @@ if TYPE_CHECKING:
 
 
 def finish_container(request: dict[str, Any], pid: int | None, told: bytes, log: int) -> None:
-    """Reap ``pid`` and record its end (not for a container that was never there: None), then remove the rest."""
+    """Reap ``pid`` and record its end (not for a container that was never there: None), then remove the rest.
+
+    What has no state of ours is left to whoever removes the container: if our run was killed, another may be making the
+    container anew by now, in a cgroup of the same name.
+    """
     if pid is not None:
         _record(request, pid, _error_in(told), log)
+    elif not _has_our_state(request):
+        return
     if request["runtime"]:
         with contextlib.suppress(EngineError):
             delete_external(request["run_root"], request["runtime"], request["name"], request["cgroups_path"])
     _remove_cgroup(request)
     State(request["state_root"], request["name"], {}).remove()
+
+
+def _has_our_state(request: dict[str, Any]) -> bool:
+    try:
+        return load_state(request["state_root"], request["name"]).creator[0] == os.getpid()
+    except EngineError:
+        return False
 
 
 def _record(request: dict[str, Any], pid: int, error: str, log: int) -> None:

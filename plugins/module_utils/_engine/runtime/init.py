@@ -20,7 +20,15 @@ from ..linux.openat2 import Root
 from ..linux.process import start_time
 from .cgroup_mounts import MountCgroups
 from .channel import Channel, TellCreator
-from .devices import DEFAULT_DEVICES, DEFAULT_LINKS, NEEDED_RULES, MakeDevice, MakeLink, OpenConsole
+from .devices import (
+    DEFAULT_DEVICES,
+    DEFAULT_LINKS,
+    LimitDevices,
+    MakeDevice,
+    MakeLink,
+    OpenConsole,
+    device_rules,
+)
 from .hooks import run_hooks
 from .mount_options import PROPAGATION, MountOptions, parse_mount_options
 from .operations import Operation, execute_all
@@ -30,7 +38,6 @@ from .process import (
     ChangeDirectory,
     ChangeUser,
     JoinCgroup,
-    LimitDevices,
     NewSession,
     OwnStdio,
     SetHostname,
@@ -67,6 +74,7 @@ class Init:
         self.root = Root(os.path.join(bundle, spec["root"]["path"]))
         self.state: Mapping[str, Any] = {}
         self.task_files: Sequence[str] = ()
+        self.cgroup_directory = ""
         self.seccomp = b""
         self.seccomp_flags = 0
         self.last_capability = observe_last_capability()
@@ -159,10 +167,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
 
 def plan_outside(init: Init) -> Iterator[Operation]:
     """What the creator does before the init is born, because root of a user namespace may not."""
-    rules = (init.linux.get("resources") or {}).get("devices") or []
-    if rules:
-        given = [{**device, "allow": True, "access": "rwm"} for device in init.linux.get("devices") or ()]
-        yield LimitDevices(init.task_files, [*rules, *NEEDED_RULES, *(d for d in given if d["type"] != "p")])
+    yield LimitDevices(init.task_files, init.cgroup_directory, device_rules(init.linux))
 
 
 def plan_rootfs(init: Init) -> Iterator[Operation]:

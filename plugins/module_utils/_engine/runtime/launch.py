@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -114,6 +115,10 @@ def _converse(launcher: Launcher, definitions: dict[str, Definition], cgroups: C
         else:
             told.add(name)
             prepared.add(name)
+            if "error" in message:
+                # The monitor leaves it to us, who hold the host's lock (finish_container()).
+                with contextlib.suppress(EngineError, OSError):
+                    cgroups.destroy(definitions[name].cgroups_path)
             results.append(_result(message))
         while results and len(prepared) == len(definitions):
             yield results.pop(0)

@@ -15,7 +15,6 @@ from .operations import Operation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
 # asm-generic/resource.h; the same on every architecture of ours.
 RLIMITS = {
@@ -58,36 +57,6 @@ class JoinCgroup(Operation):
             write_file(path, "0")
         if self.namespace:
             unshare(CLONE_NEWCGROUP)
-
-
-class LimitDevices(Operation):
-    """Which devices may be opened and made (cgroup-v1/devices.rst): ``rules`` of config.json, then what every container
-    needs. Where there is no v1 hierarchy of devices, it does nothing."""
-
-    def __init__(self, task_files: Sequence[str], rules: Sequence[Mapping[str, Any]]) -> None:
-        directories = [os.path.dirname(path) for path in task_files]
-        self.directory = next((path for path in directories if os.path.exists(f"{path}/devices.deny")), "")
-        self.rules = rules
-
-    def __str__(self) -> str:
-        return "limit the devices"
-
-    def execute(self) -> None:
-        if not self.directory:
-            return
-        for rule in self.rules:
-            file = "devices.allow" if rule.get("allow") else "devices.deny"
-            write_file(f"{self.directory}/{file}", _device_rule(rule))
-
-
-def _device_rule(rule: Mapping[str, Any]) -> str:
-    """``c 1:3 rwm``, or ``a`` for everything; a number that is not given, or -1, means any."""
-    kind = rule.get("type") or "a"
-    if kind == "a":
-        return "a"
-    numbers = [rule.get(name) for name in ("major", "minor")]
-    major, minor = ("*" if number is None or number < 0 else str(number) for number in numbers)
-    return f"{'c' if kind == 'u' else kind} {major}:{minor} {rule.get('access') or 'rwm'}"
 
 
 class WriteFile(Operation):

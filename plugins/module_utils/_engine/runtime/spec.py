@@ -4,7 +4,7 @@
 """The OCI configuration of a container of ours: docker's defaults, and what the model says on top. Pure.
 
 ``process.user`` is 0:0 here; who the model's ``user`` is can only be told inside the image, so the monitor fills it in
-(users.py). The device list in ``resources`` is for other runtimes. Source: moby's oci/defaults.go, runtime-spec 1.3.
+(users.py). Source: moby's oci/defaults.go, runtime-spec 1.3.
 """
 
 from __future__ import annotations

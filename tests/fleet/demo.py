@@ -125,7 +125,7 @@ def _tell_what_is_there(teller: Teller, hosts: fleet.Fleet) -> None:
     picture = hosts.directory / "picture.mmd"
     found = story.play(hosts, story.PICTURE, "-e", f"picture_file={picture}")
     drawn = [line for line in found.output.splitlines() if any(corner in line for corner in "┌│└║")]
-    teller.say("\n".join(line.strip().removeprefix("- ").strip("'\"") for line in drawn))
+    teller.say("\n".join(line.strip().removeprefix("- ").strip("'\",") for line in drawn))
     teller.done(f"as a Mermaid graph: {picture.relative_to(story.ROOT)}")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar, Union
 
 from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
@@ -46,11 +46,12 @@ from .runtime.observe import observe_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from .host import Host
+    from .cgroup.interface import Cgroups
     from .model.container import Attachment
     from .model.network import Network
+    from .paths import Paths
     from .plan.change import Change
 
     Progress = Callable[[str], None]
@@ -66,48 +67,60 @@ _STOPPING = (RecreateContainer, StopContainer, RestartContainer, RemoveContainer
 _WORKERS = 32
 
 
-def observe_containers(host: Host) -> dict[str, ContainerState]:
+@dataclass(frozen=True)
+class Site:
+    """What containers are made on: paths, cgroups and networks of a host, and the installed engine's command line."""
+
+    paths: Paths
+    cgroups: Cgroups
+    networks: Mapping[str, Network]
+    engine: Sequence[str] = ()
+
+
+def observe_containers(
+    paths: Paths, cgroups: Cgroups, observe_networks: Callable[[], Mapping[str, Network]]
+) -> dict[str, ContainerState]:
     """All containers by name; of those that run, limits, connections, ports and names are what there really is.
 
     What a killed run left of a container that it made or removed, files without a definition, is a container of no
     image: so it is made anew or removed, and not forgotten.
     """
-    states = observe_runtime(host.paths, host.cgroups)
-    remains = {*list_directory(host.paths.containers), *list_directory(host.paths.container_runs)} - states.keys()
+    states = observe_runtime(paths, cgroups)
+    remains = {*list_directory(paths.containers), *list_directory(paths.container_runs)} - states.keys()
     states.update({name: ContainerState(Container(name, image="")) for name in sorted(remains)})
     running = [state for state in states.values() if state.running]
     attached = observe_attached() if any(state.container.networks for state in running) else {}
-    forwards = observe_ports(host.paths.instance) if any(state.container.ports for state in running) else frozenset()
+    forwards = observe_ports(paths.instance) if any(state.container.ports for state in running) else frozenset()
     known = [state.container for state in running]
-    networks = host.observe_networks() if any(container.networks for container in known) else {}
+    networks = observe_networks() if any(container.networks for container in known) else {}
     for state in running:
         found = state.container
-        joined = tuple(replace(at, connected=_is_connected(host, found.name, at, attached)) for at in found.networks)
+        joined = tuple(replace(at, connected=_is_connected(paths, found.name, at, attached)) for at in found.networks)
         published = zip(found.ports, forwards_of(found))
         ports = tuple(port for port, forward in published if forward in forwards)
-        told = names_told(host.paths, found, networks, known)
+        told = names_told(paths, found, networks, known)
         states[found.name] = replace(state, container=replace(found, networks=joined, ports=ports, names_told=told))
     return states
 
 
-def _is_connected(host: Host, name: str, at: Attachment, attached: Mapping[str, str]) -> bool:
-    return attached.get(host_link(host.paths.instance, name, at.network)) == bridge_name(at.network)
+def _is_connected(paths: Paths, name: str, at: Attachment, attached: Mapping[str, str]) -> bool:
+    return attached.get(host_link(paths.instance, name, at.network)) == bridge_name(at.network)
 
 
-def apply_containers(host: Host, changes: Iterable[Change], tell: Progress) -> None:
+def apply_containers(site: Site, changes: Iterable[Change], tell: Progress) -> None:
     """Make the changes, all of them containers'. Raises RuntimeFailed that names every container that failed."""
     changes = list(changes)
-    _check(host, changes)
+    _check(site, changes)
     failures: Failures = {}
     for change in changes:
         tell(str(change))
     stopping = [change for change in changes if isinstance(change, _STOPPING)]
-    _withdraw(stopping, host)
-    _stop(stopping, host, failures)
-    _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], host, failures)
-    _update([change for change in changes if isinstance(change, UpdateContainer)], host, failures)
-    _start([change for change in changes if isinstance(change, _STARTING)], host, failures, tell)
-    expose(host)
+    _withdraw(stopping, site)
+    _stop(stopping, site, failures)
+    _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], site, failures)
+    _update([change for change in changes if isinstance(change, UpdateContainer)], site, failures)
+    _start([change for change in changes if isinstance(change, _STARTING)], site, failures, tell)
+    expose(site)
     if failures:
         raise RuntimeFailed("; ".join(_told(name, why) for name, why in sorted(failures.items())))
 
@@ -118,24 +131,24 @@ def _told(name: str, why: str) -> str:
     return prefix + (why[len(prefix) :] if why.startswith(prefix) else why)
 
 
-def _withdraw(changes: Iterable[Stopping], host: Host) -> None:
+def _withdraw(changes: Iterable[Stopping], site: Site) -> None:
     """Publish no port of what is going to stop: once it has, nothing would seem to be left to do."""
     stopping = {change.current.container.name for change in changes if change.current.container.ports}
     if stopping:
-        states = observe_runtime(host.paths, host.cgroups)
+        states = observe_runtime(site.paths, site.cgroups)
         staying = [state for name, state in states.items() if name not in stopping]
-        apply_ports(host.paths, host.observe_networks(), staying)
+        apply_ports(site.paths, site.networks, staying)
 
 
-def expose(host: Host) -> None:
+def expose(site: Site) -> None:
     """Publish the ports and tell the names of the containers that run now."""
-    states = observe_runtime(host.paths, host.cgroups).values()
-    networks = host.observe_networks()
-    apply_ports(host.paths, networks, states)
-    apply_names(host.paths, networks, states)
+    states = observe_runtime(site.paths, site.cgroups).values()
+    networks = site.networks
+    apply_ports(site.paths, networks, states)
+    apply_names(site.paths, networks, states)
 
 
-def _check(host: Host, changes: Iterable[Change]) -> None:
+def _check(site: Site, changes: Iterable[Change]) -> None:
     """Refuse what would fail halfway, before anything is changed."""
     for change in changes:
         if isinstance(change, _STARTING):
@@ -146,118 +159,120 @@ def _check(host: Host, changes: Iterable[Change]) -> None:
                         volume.source,
                         "a file or directory that is on the host; make it first",
                     )
-            _layers(host, change.desired)
+            _layers(site, change.desired)
 
 
-def _layers(host: Host, container: Container) -> list[str]:
+def _layers(site: Site, container: Container) -> list[str]:
     """The unpacked layers of the container's image, lowest first. Raises NotFound."""
-    image = observe_image(host.paths, container.image_digest)
+    image = observe_image(site.paths, container.image_digest)
     if image is None:
         raise NotFound("image", f"{container.image}@{container.image_digest}", "pull or build it again")
     if image.missing:
         raise NotFound("layer", image.missing[0], f"run stowage.engine.image for {container.image} to unpack it again")
-    return lower_directories(host.paths, image.layers)[::-1]
+    return lower_directories(site.paths, image.layers)[::-1]
 
 
-def _stop(changes: Iterable[Stopping], host: Host, failures: Failures) -> None:
+def _stop(changes: Iterable[Stopping], site: Site, failures: Failures) -> None:
     """Ask all to end at once, and wait for each as long as it may take."""
 
     def stop(state: ContainerState) -> None:
-        stop_container(host.paths, host.cgroups, state.container.name, timeout=state.container.stop_timeout)
+        stop_container(site.paths, site.cgroups, state.container.name, timeout=state.container.stop_timeout)
 
     _each(stop, {c.current.container.name: c.current for c in changes if c.current.running}, failures)
 
 
-def _remove(changes: Iterable[RemoveContainer | RecreateContainer], host: Host, failures: Failures) -> None:
+def _remove(changes: Iterable[RemoveContainer | RecreateContainer], site: Site, failures: Failures) -> None:
     def remove(name: str) -> None:
-        delete_container(host.paths, host.cgroups, name)
-        remove_bundle(host.paths, name)
+        delete_container(site.paths, site.cgroups, name)
+        remove_bundle(site.paths, name)
 
     names = [change.current.container.name for change in changes]
     _each(remove, {name: name for name in names if name not in failures}, failures)
 
 
-def _update(changes: Iterable[UpdateContainer], host: Host, failures: Failures) -> None:
+def _update(changes: Iterable[UpdateContainer], site: Site, failures: Failures) -> None:
     """Limits, connections and the record; ports and names follow for all containers together."""
-    networks = host.observe_networks()
+    networks = site.networks
 
     def update(change: UpdateContainer) -> None:
         if change.current.running:
-            path = host.cgroups.container_path(change.desired.cgroup_parent, change.desired.name)
+            path = site.cgroups.container_path(change.desired.cgroup_parent, change.desired.name)
             if change.limits:
-                host.cgroups.limit_container(path, change.desired.limits)
+                site.cgroups.limit_container(path, change.desired.limits)
             found = {at.network for at in change.current.container.networks if at.connected}
             for number, at in enumerate(change.desired.networks):
                 if at.network not in found:
-                    _connect(host, change.desired, number, change.current.pid, networks)
-        save_definition(host.paths, change.desired)
+                    _connect(site, change.desired, number, change.current.pid, networks)
+        save_definition(site.paths, change.desired)
 
     _each(update, {change.desired.name: change for change in changes}, failures)
 
 
-def _start(changes: Iterable[Starting], host: Host, failures: Failures, tell: Progress) -> None:
+def _start(changes: Iterable[Starting], site: Site, failures: Failures, tell: Progress) -> None:
     """Prepare, create through one launcher, connect, start. What fails is taken away again: of a container that was
     there before, its process alone."""
     made = {change.desired.name for change in changes if isinstance(change, (CreateContainer, RecreateContainer))}
     wanted = {change.desired.name: change.desired for change in changes if change.desired.name not in failures}
-    launcher = _begin(host, wanted, failures)
-    networks = host.observe_networks() if any(container.networks for container in wanted.values()) else {}
-    neighbours = {name: state.container for name, state in observe_containers(host).items() if state.running}
+    launcher = _begin(site, wanted, failures)
+    networks = site.networks
+    neighbours = {
+        name: state.container for name, state in observe_runtime(site.paths, site.cgroups).items() if state.running
+    }
     everyone = {**neighbours, **wanted}.values()
 
     def prepare(container: Container) -> None:
-        delete_container(host.paths, host.cgroups, container.name)
-        path = host.cgroups.container_path(container.cgroup_parent, container.name)
-        prepare_container(host.paths, container, layers=_layers(host, container), cgroups_path=path)
-        write_container_files(host.paths, container, networks, everyone)
+        delete_container(site.paths, site.cgroups, container.name)
+        path = site.cgroups.container_path(container.cgroup_parent, container.name)
+        prepare_container(site.paths, container, layers=_layers(site, container), cgroups_path=path)
+        write_container_files(site.paths, container, networks, everyone)
 
     for name, container in wanted.items():
         _try(prepare, name, container, failures)
 
     def undo(name: str) -> None:
-        delete_container(host.paths, host.cgroups, name)
+        delete_container(site.paths, site.cgroups, name)
         if name in made:
-            remove_bundle(host.paths, name)
+            remove_bundle(site.paths, name)
 
     names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
-    for result in _create(host, names, launcher) if launcher else ():
+    for result in _create(site, names, launcher) if launcher else ():
         if not isinstance(result, Created):
             failures[result.name] = result.error
             continue
         tell(f"start container {result.name}")
-        _try(lambda made: _connect_and_start(host, wanted[made.name], made, networks), result.name, result, failures)
+        _try(lambda made: _connect_and_start(site, wanted[made.name], made, networks), result.name, result, failures)
     for name in wanted.keys() & failures.keys():
         _try(undo, name, name, failures)
 
 
-def _begin(host: Host, wanted: Mapping[str, Container], failures: Failures) -> Launcher | None:
+def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> Launcher | None:
     """Start the launcher, where one is needed: it takes as long to come up as the bundles take to be written."""
     names = [name for name, container in wanted.items() if container.running is not False]
     try:
-        return Launcher(host.engine) if names else None
+        return Launcher(site.engine) if names else None
     except RuntimeFailed as error:
         failures.update(dict.fromkeys(names, str(error)))
         return None
 
 
-def _create(host: Host, names: list[str], launcher: Launcher) -> Iterator[Created | Failed]:
+def _create(site: Site, names: list[str], launcher: Launcher) -> Iterator[Created | Failed]:
     """Create containers; where the launcher itself ends early, those that it has not told of have failed."""
     untold = dict.fromkeys(names)
     try:
-        for result in create_containers(host.paths, host.engine, names, cgroups=host.cgroups, launcher=launcher):
+        for result in create_containers(site.paths, site.engine, names, cgroups=site.cgroups, launcher=launcher):
             del untold[result.name]
             yield result
     except RuntimeFailed as error:
         yield from (Failed(name, str(error)) for name in untold)
 
 
-def _connect_and_start(host: Host, container: Container, made: Created, networks: Mapping[str, Network]) -> None:
+def _connect_and_start(site: Site, container: Container, made: Created, networks: Mapping[str, Network]) -> None:
     for number in range(len(container.networks)):
-        _connect(host, container, number, made.pid, networks)
-    start_container(host.paths, container.name)
+        _connect(site, container, number, made.pid, networks)
+    start_container(site.paths, container.name)
 
 
-def _connect(host: Host, container: Container, number: int, pid: int, networks: Mapping[str, Network]) -> None:
+def _connect(site: Site, container: Container, number: int, pid: int, networks: Mapping[str, Network]) -> None:
     """Put the container on its network of that number, as eth<number>; the first has the default route."""
     at = container.networks[number]
     attach(
@@ -265,7 +280,7 @@ def _connect(host: Host, container: Container, number: int, pid: int, networks: 
         container=container.name,
         pid=pid,
         address=at.address,
-        instance=host.paths.instance,
+        instance=site.paths.instance,
         interface=f"eth{number}",
         default_route=number == 0,
     )

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from .cgroup.manager import Cgroups, open_cgroups
-from .containers import apply_containers, observe_containers
+from .containers import Site, apply_containers, observe_containers
 from .errors import Conflict, NotFound
 from .exposure import apply_names
 from .image.gc import remove_image
@@ -85,7 +85,7 @@ class Host:
         return self._once("networks", lambda: observe_networks(self.paths))
 
     def observe_containers(self) -> dict[str, ContainerState]:
-        return self._once("containers", lambda: observe_containers(self))
+        return self._once("containers", lambda: observe_containers(self.paths, self.cgroups, self.observe_networks))
 
     def _once(self, kind: str, look: Callable[[], T]) -> T:
         if kind not in self._seen:
@@ -141,16 +141,20 @@ class Host:
         ``progress`` is called with a line before each step. Every step may be repeated after it was interrupted.
         """
         self._seen.clear()
-        containers = []
-        for change in changes:
-            if change.subject.startswith("container "):
-                containers.append(change)
-                continue
-            if progress:  # words for a thousand peers take as long as their entries
-                progress(str(change))
-            self._apply_one(change)
-        if containers:
-            apply_containers(self, containers, progress or (lambda _rest: None))
+        try:
+            containers = []
+            for change in changes:
+                if change.subject.startswith("container "):
+                    containers.append(change)
+                    continue
+                if progress:  # words for a thousand peers take as long as their entries
+                    progress(str(change))
+                self._apply_one(change)
+            if containers:
+                site = Site(self.paths, self.cgroups, self.observe_networks(), self.engine)
+                apply_containers(site, containers, progress or (lambda _rest: None))
+        finally:
+            self._seen.clear()
 
     def _apply_one(self, change: Change) -> None:
         if isinstance(change, (CreateNetwork, RecreateNetwork, UpdateNetwork, RemoveNetwork)):
@@ -174,9 +178,8 @@ class Host:
             create_network(self.paths, change.desired)
         elif isinstance(change, UpdateNetwork):
             # The containers are told first: once the names are saved, nothing seems to be left to do.
-            networks = {**self.observe_networks(), change.desired.name: change.desired}
+            networks = {**observe_networks(self.paths), change.desired.name: change.desired}
             apply_names(self.paths, networks, observe_runtime(self.paths, self.cgroups).values())
-            self._seen.clear()
             update_network(self.paths, change.current, change.desired)
         elif isinstance(change, RemoveNetwork):
             remove_network(self.paths, change.current)

@@ -140,10 +140,9 @@ def test_is_seen_and_repaired_live(converged, drift):
 def demand_connected(world):
     """The container answers on its network, and on the host's published port."""
     pid = world.containers()["web"].pid
-    world.sh(
-        f"timeout 5 nsenter -t {pid} -n busybox nc -l -p 80 -e echo hello & "
-        "for _ in $(seq 50); do busybox nc -w 2 127.0.0.1 8080 </dev/null | grep hello && exit 0; sleep 0.05; done; exit 1"
-    )
+    serve = f"timeout 5 nsenter -t {pid} -n busybox nc -l -p 80 -e echo hello"
+    ask = "busybox nc -w 2 127.0.0.1 8080 </dev/null | grep hello"
+    world.sh(f"{serve} & for _ in $(seq 50); do {ask} && exit 0; sleep 0.05; done; exit 1")
 
 
 def end_init(world):

@@ -38,7 +38,7 @@ NOUNS = {
     "containers": (container.ContainerNoun, container.containers_wanted, container.LIST_SPEC),
 }
 # How often what takes chances does so.
-TURNS = int(os.environ.get("STOWAGE_TEST_TURNS", "8"))
+TURNS = int(os.environ.get("STOWAGE_TEST_TURNS", "6"))
 BUSYBOX = "/bin/busybox"
 IMAGE = "world:1"
 # As process 1 of its namespace sleep has no handler of SIGTERM, which then does nothing: it is killed at once instead.

@@ -19,6 +19,7 @@ from .._engine.errors import EngineError, InvalidOption, NotConverged, NotFound
 from .._engine.host import Host
 from .._engine.paths import Paths
 from .._engine.plan.change import Change, plain
+from .._engine.plan.container import StartContainer
 from .install import engine_command, install_engine
 
 Wanted = Mapping[str, Any]
@@ -125,9 +126,12 @@ def fail(module: AnsibleModule, error: EngineError) -> NoReturn:
 
 
 def _verify(changes: Iterable[Change]) -> None:
-    left = [str(change) for change in changes]
+    left = list(changes)
     if left:
-        raise NotConverged("applied, but the host still differs from what is wanted: " + "; ".join(left))
+        told = "; ".join(map(str, left))
+        ended = [change.desired.name for change in left if isinstance(change, StartContainer)]
+        advice = f"; it ended by itself, see what it said: stowage logs {ended[0]}" if ended else ""
+        raise NotConverged(f"applied, but the host still differs from what is wanted: {told}{advice}")
 
 
 def _diff(changes: list[Change]) -> dict[str, str]:

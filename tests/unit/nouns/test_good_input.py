@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import ContainerNoun
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import UNLIMITED, Cgroup, Limits
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import (
     Attachment,
     Container,
+    ContainerState,
     Port,
     Security,
     Volume,
@@ -266,3 +268,9 @@ def test_the_engine() -> None:
     assert isinstance(found, Engine)
     assert found.directory == "/opt/bin"
     assert len(found.digest) == 16
+
+
+def test_results_name_environment_variables_and_hide_their_values() -> None:
+    told = ContainerNoun().tell(ContainerState(Container("web", SITE, env=(("TOKEN", "hunter2"),))))
+    assert told["env"] == ["TOKEN"]
+    assert "hunter2" not in str(told)

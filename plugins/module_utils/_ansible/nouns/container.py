@@ -226,7 +226,9 @@ class ContainerNoun(Noun):
             yield from plan_container(container, current.get(name))
 
     def tell(self, thing: ContainerState) -> dict[str, Any]:
+        """Of the environment the names alone: values are often secret, and results end up in logs."""
         told = plain(replace(thing.container, running=thing.running))
         status = {"pid": thing.pid, "exit_code": thing.exit_code, "started_at": thing.started_at}
-        maps = {name: dict(getattr(thing.container, name)) for name in ("env", "labels", "extra_hosts")}
-        return {**told, **maps, **status, "finished_at": thing.finished_at}
+        maps = {name: dict(getattr(thing.container, name)) for name in ("labels", "extra_hosts")}
+        env = [name for name, _value in thing.container.env]
+        return {**told, **maps, **status, "env": env, "finished_at": thing.finished_at}

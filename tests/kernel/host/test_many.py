@@ -41,7 +41,7 @@ def test_two_runs_at_once(world):
     """The lock lets one wait for the other, and that one then finds nothing to do."""
     tasks = (image_task(), LAN, containers_task(web=ON_LAN, db=ON_LAN, job={}))
     for wanted in (tasks, (image_task(**{"/etc/motd": "new"}), *tasks[1:]), absent(tasks)):
-        runs = [world.start(partial(run_tasks, world.paths, wanted, False)) for _ in range(3)]
+        runs = [world.start(partial(run_tasks, world.paths, wanted, False)) for _rest in range(3)]
         for pid in runs:
             world.pids.remove(pid)
             assert os.waitpid(pid, 0)[1] == 0, "one of the runs failed"

@@ -14,10 +14,9 @@ import os
 import re
 import signal
 import time
+from importlib import import_module
 from pathlib import Path
 
-# Imported here so that not every forked run of a module imports it anew.
-import pyroute2  # noqa: F401
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import engine_command, install_engine
@@ -30,6 +29,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.proce
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from tests.fleet.traces import snapshot
 from tests.kernel.network.conftest import Namespace
+
+import_module("pyroute2")  # once for all forked runs of modules
 
 NOUNS = {
     "image": (image.ImageNoun, image.image_wanted, image.ARGUMENT_SPEC),

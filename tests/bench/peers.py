@@ -12,14 +12,14 @@ import os
 import shutil
 import subprocess
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import MS_PRIVATE, MS_REC, mount
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.namespaces import CLONE_NEWNS, unshare
 from tests.bench.frame import milliseconds
 from tests.bench.scene import processes, remove_tree
-from tests.kernel.host.world import containers_task
+from tests.kernel.host.world import containers_task, wait_until
 
 UNIFIED = "/sys/fs/cgroup/unified"
 _MNT_DETACH = 2
@@ -122,6 +122,7 @@ class Podman:
         )
         storage.write_text(
             f'[storage]\ndriver = "overlay"\ngraphroot = "{self.directory}/graph"\nrunroot = "{self.directory}/run"\n'
+            '[storage.options.overlay]\nskip_mount_home = "true"\n'
         )
         self.env = {
             **os.environ,
@@ -145,6 +146,8 @@ class Podman:
         """Take away containers and images, and what podman itself leaves: mounts and its parent cgroup."""
         with contextlib.suppress(RuntimeError):
             run_quietly([self.program, "rm", "--all", "--force", "--time", "0"], self.env)
+        # conmon has podman clean up once more for each container, which mounts its storage again.
+        wait_until(lambda: not processes(str(self.directory)), 20.0)
         mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
         for path in reversed([path for path in mounts if path.startswith(f"{self.directory}/")]):
             run_quietly(["umount", "--lazy", path])
@@ -163,6 +166,3 @@ def podman(world, rootfs: Path, image: str) -> Iterator[Podman]:
         yield peer
     finally:
         peer.close()
-
-
-Measures = dict[str, Callable[[], float]]

@@ -3,13 +3,15 @@
 # file systems in memory where Stowage keeps its state. Arguments go to ansible-test (a target's name, -v, ...).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+places=(/var/lib/stowage /run/stowage)
 
 if [ "${1:-}" != --inside ]; then
-    exec unshare --net --mount --propagation private "$0" --inside "$@"
+    mkdir -p "${places[@]}"
+    trap 'rmdir --ignore-fail-on-non-empty "${places[@]}"' EXIT # where we made them, they are empty
+    unshare --net --mount --propagation private "$0" --inside "$@"
+    exit
 fi
 shift
 ip link set lo up
-mkdir -p /var/lib/stowage /run/stowage
-mount -t tmpfs -o mode=0755 stowage-test /var/lib/stowage
-mount -t tmpfs -o mode=0755 stowage-test /run/stowage
+for place in "${places[@]}"; do mount -t tmpfs -o mode=0755 stowage-test "$place"; done
 exec tests/ansible-test.sh integration --color no --allow-root --allow-destructive "$@"

@@ -40,7 +40,8 @@ entrypoint:
 env:
   description:
     - Environment variables, on top of the image's. Quote numbers where their spelling matters.
-    - Results and diffs name them and never show their values. Ansible itself logs a task's options unless it has C(no_log).
+    - Results and diffs name them and never show their values. Ansible itself logs a task's options, unless the task
+      has C(no_log).
   type: dict
 working_dir:
   description:

@@ -41,8 +41,8 @@ def read_machine() -> str:
     """Kernel, processors, load and versions, one line."""
     system = "systemd" if os.path.isdir("/run/systemd/system") else "no systemd"
     cgroup = "cgroup v2" if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else "cgroup v1"
-    load = os.getloadavg()[0]
-    where = f"{_distribution()}, Linux {platform.release()}, {os.cpu_count()} CPUs, {cgroup}, {system}, load {load:.1f}"
+    where = f"{_distribution()}, Linux {platform.release()}, {os.cpu_count()} CPUs, {cgroup}, {system}"
+    where += f", load {os.getloadavg()[0]:.1f} when it began"
     return f"{where}; {', '.join(_versions())}"
 
 

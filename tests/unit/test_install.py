@@ -202,7 +202,7 @@ def test_an_installed_engine_is_whole_compiled_and_runs(paths: Paths) -> None:
     app = Path(paths.engines, digest, "app")
     assert len(list(app.rglob("*.pyc"))) == len(list(app.rglob("*.py")))
     command = engine_command(paths, digest)
-    assert command[1:] == ["-I", "-S", "-E", str(app)]
+    assert command[1:] == ["-I", "-S", "-E", str(app / "__main__.py")]
     done = run(*command, "stowage", "--help")
     assert done.returncode == 0, done.stderr
 

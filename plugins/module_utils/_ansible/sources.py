@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import zipfile
 import zlib
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGE = "stowage_engine"
+# The path is set here because of -I, which takes the script's own directory from it.
 MAIN = f"""\
 import sys
+sys.path.insert(0, __file__.rpartition("/")[0])
 from {PACKAGE}.cli.main import main
 sys.exit(main(sys.argv))
 """
@@ -79,6 +82,7 @@ def prefer_installed_engine() -> None:
     except OSError:
         return
     if whole:
+        sys.dont_write_bytecode = True  # check mode writes nothing, also where another Python compiled it
         _engine.__path__ = [os.path.join(app, PACKAGE)]
 
 

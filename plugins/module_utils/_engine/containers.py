@@ -120,7 +120,7 @@ def apply_containers(site: Site, changes: Iterable[Change], tell: Progress) -> N
     _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], site, failures)
     _update([change for change in changes if isinstance(change, UpdateContainer)], site, failures)
     _start([change for change in changes if isinstance(change, _STARTING)], site, failures, tell)
-    expose(site)
+    expose(site, ports=any(_has_ports(change) for change in changes))
     if failures:
         raise RuntimeFailed("; ".join(_told(name, why) for name, why in sorted(failures.items())))
 
@@ -140,12 +140,19 @@ def _withdraw(changes: Iterable[Stopping], site: Site) -> None:
         apply_ports(site.paths, site.networks, staying)
 
 
-def expose(site: Site) -> None:
-    """Publish the ports and tell the names of the containers that run now."""
+def _has_ports(change: Change) -> bool:
+    """Whether a container that publishes ports, before or after, is concerned."""
+    current: ContainerState | None = getattr(change, "current", None)
+    desired: Container | None = getattr(change, "desired", None)
+    return bool((current and current.container.ports) or (desired and desired.ports))
+
+
+def expose(site: Site, *, ports: bool) -> None:
+    """Tell the names of the containers that run now, and publish their ports, where any may be others."""
     states = observe_runtime(site.paths, site.cgroups).values()
-    networks = site.networks
-    apply_ports(site.paths, networks, states)
-    apply_names(site.paths, networks, states)
+    if ports:
+        apply_ports(site.paths, site.networks, states)
+    apply_names(site.paths, site.networks, states)
 
 
 def _check(site: Site, changes: Iterable[Change]) -> None:

@@ -32,6 +32,7 @@ def main(words: Sequence[str]) -> int:
     paths = Paths.from_environment()
     # The very engine that runs this command starts what it is asked to start.
     app = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    app = os.path.join(app, "__main__.py") if os.path.isdir(app) else app
     host = Host(paths, engine=[sys.executable, "-I", "-S", "-E", app])
     act: Callable[[Host, argparse.Namespace], int] = arguments.act
     return act(host, arguments)

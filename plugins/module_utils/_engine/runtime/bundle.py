@@ -59,7 +59,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
                 content = f"{container.hostname or container.name}\n" if name == "hostname" else ""
                 write_atomic(path, content.encode(), mode=0o644, durable=False)
         remove_if_exists(os.path.join(run, "exit.json"))
-        write_json(os.path.join(bundle, "config.json"), spec)
+        # Written anew at every start: what a power cut takes of it is no loss.
+        write_json(os.path.join(bundle, "config.json"), spec, durable=False)
         _write(paths, Definition(container, layers, cgroups_path))
     except OSError as error:
         raise KernelError(f"preparing container {container.name!r}", error) from error

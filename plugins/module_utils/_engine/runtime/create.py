@@ -46,7 +46,8 @@ class Membership:
 
 
 class CreateOptions:
-    """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent."""
+    """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent.
+    ``seccomp``: the filter of the spec, where it has been compiled already."""
 
     def __init__(self) -> None:
         self.stdio: Sequence[int] = ()
@@ -57,6 +58,7 @@ class CreateOptions:
         self.as_sibling = False
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
+        self.seccomp = b""
         self.creator = (os.getpid(), start_time(os.getpid()))
 
 
@@ -81,7 +83,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     rootfs = os.path.join(bundle, spec["root"]["path"])
     if not os.path.isdir(rootfs):
         raise InvalidOption("root.path", spec["root"]["path"], f"a directory ({rootfs} is none)")
-    program = compile_seccomp(spec)
+    program = compile_seccomp(spec, options.seccomp)
     state = create_state(
         root,
         identity,
@@ -106,12 +108,12 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
         raise
 
 
-def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
-    """The filter of a spec and its flags; empty where it has none."""
+def compile_seccomp(spec: Mapping[str, Any], compiled: bytes = b"") -> tuple[bytes, int]:
+    """The filter of a spec (``compiled``, where somebody did it before) and its flags; empty where it has none."""
     profile = (spec.get("linux") or {}).get("seccomp")
     if not profile:
         return b"", 0
-    return compile_filter(profile), parse_flags(profile)
+    return compiled or compile_filter(profile), parse_flags(profile)
 
 
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, program: tuple[bytes, int]) -> Created:

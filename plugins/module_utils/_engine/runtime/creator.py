@@ -98,6 +98,7 @@ def _create(
         options.membership = membership
         options.channels = Channel(up[0], down[1]), Channel(down[0], up[1])
         options.creator = (monitor, start_time(monitor))
+        options.seccomp = bytes.fromhex(request["seccomp"])
         created = create_container(request["state_root"], request["name"], bundle, spec, options)
     return created.pid, created.state.started
 
@@ -147,4 +148,4 @@ def _fill_user(spec: dict[str, Any], text: str, bundle: str) -> None:
         process["env"].append(f"HOME={user.home}")
     if process["user"] != wanted:
         process["user"] = wanted
-        write_json(os.path.join(bundle, "config.json"), spec)
+        write_json(os.path.join(bundle, "config.json"), spec, durable=False)

@@ -77,13 +77,31 @@ def create_containers(
     if launcher is None:
         return
     try:
-        launcher.tell({"containers": [_request(paths, d, patience) for d in definitions.values()]})
+        filters = _compile_filters(paths, definitions)
+        requests = [_request(paths, d, patience, filters[name]) for name, d in definitions.items()]
+        launcher.tell({"containers": requests})
         yield from _converse(launcher, definitions, cgroups)
     finally:
         launcher.close()
 
 
-def _request(paths: Paths, definition: Definition, patience: float) -> dict[str, Any]:
+def _compile_filters(paths: Paths, definitions: dict[str, Definition]) -> dict[str, str]:
+    """Each container's seccomp filter, in hexadecimal: each profile compiled once, while the launcher starts up."""
+    from ..linux.seccomp import compile_filter  # only starts need it
+
+    found: dict[str, str] = {}
+    compiled: dict[str, str] = {}
+    for name in definitions:
+        spec = read_json(os.path.join(paths.container(name), "config.json")) or {}
+        profile = (spec.get("linux") or {}).get("seccomp")
+        key = json.dumps(profile)
+        if profile and key not in compiled:
+            compiled[key] = compile_filter(profile).hex()
+        found[name] = compiled.get(key, "")
+    return found
+
+
+def _request(paths: Paths, definition: Definition, patience: float, seccomp: str) -> dict[str, Any]:
     container = definition.container
     return {
         "name": container.name,
@@ -97,6 +115,7 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
         "user": container.user,
         "runtime": container.runtime,
         "cgroups_path": definition.cgroups_path,
+        "seccomp": seccomp,
         "patience": patience,
     }
 

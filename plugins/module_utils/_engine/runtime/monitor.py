@@ -79,9 +79,9 @@ def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
         os.close(fd)
     answer = os.read(told, _READ_SIZE)
     os.close(told)
-    os.waitpid(child, 0)
     pid, _space, started = answer.partition(b" ")
     if not started:
+        os.waitpid(child, 0)
         # The creator has told the launcher why, unless it was killed. The init, if it was born, ends as we do.
         finish_container(request, None, b"", 0)
         if not answer:
@@ -90,6 +90,7 @@ def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
         return
     _init.append(os.pidfd_open(int(pid)))
     _write(writer, b'{"name": "%s", "pid": %s, "started": %s}\n' % (request["name"].encode(), pid, started))
+    os.waitpid(child, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     error = _watch(request, log, (reader, init_up[0]), {out_reader: "stdout", err_reader: "stderr"})
     finish_container(request, int(pid), error, log)

@@ -20,7 +20,6 @@ from .._engine.host import Host
 from .._engine.paths import Paths
 from .._engine.plan.change import Change, plain
 from .._engine.plan.container import StartContainer
-from .install import engine_command, install_engine
 
 Wanted = Mapping[str, Any]
 INFO_SPEC: dict[str, Any] = {"name": {"type": "list", "elements": "str", "aliases": ["names"]}}
@@ -100,6 +99,8 @@ def _reconcile(host: Host, noun: Noun, wanted: Wanted, *, check: bool) -> tuple[
     changes = list(noun.plan(desired, current))
     if changes and not check:
         if noun.uses_engine:
+            from .install import engine_command, install_engine  # most runs change nothing
+
             host.engine = engine_command(host.paths, install_engine(host.paths))
         noun.apply(host, changes)
         current = noun.observe(host)

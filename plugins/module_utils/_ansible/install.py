@@ -17,7 +17,7 @@ import shutil
 import sys
 import zipfile
 
-from .._engine.linux.files import read_json, remove_if_exists, sync_directory, write_atomic, write_json
+from .._engine.linux.files import read_json, remove_if_exists, sync_directory, sync_filesystem, write_atomic, write_json
 from .sources import engine_digest, engine_files, files_in_directory
 
 TYPE_CHECKING = False
@@ -54,6 +54,7 @@ def install_engine(paths: Paths) -> str:
         shutil.rmtree(aside, ignore_errors=True)
         _unpack(os.path.join(aside, "app"), files)
         write_atomic(os.path.join(aside, "engine.pyz"), build_engine(files), mode=0o755)
+        sync_filesystem(aside)
         os.rename(aside, target)
         sync_directory(paths.engines)
     return digest

@@ -182,7 +182,18 @@ class Host:
             apply_names(self.paths, networks, observe_runtime(self.paths, self.cgroups).values())
             update_network(self.paths, change.current, change.desired)
         elif isinstance(change, RemoveNetwork):
+            self._refuse_joined(change.current.name)
             remove_network(self.paths, change.current)
+
+    def _refuse_joined(self, network: str) -> None:
+        """Raise Conflict where containers are on the network: they would go on without it, and say nothing."""
+        states = observe_runtime(self.paths, self.cgroups)
+        joined = [
+            name for name, state in states.items() if any(at.network == network for at in state.container.networks)
+        ]
+        if joined:
+            told = ", ".join(sorted(joined))
+            raise Conflict(f"network {network!r} cannot be removed: containers are on it: {told}; remove them first")
 
     def _apply_image(self, change: Change) -> None:
         if isinstance(change, PullImage):
@@ -198,12 +209,11 @@ class Host:
 
     def read_logs(self, name: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """What the container wrote, line by line; ``follow`` goes on until its monitor ends."""
-        from .runtime.logs import follow_logs, read_logs  # modules do without
+        from .runtime.logs import read_logs  # modules do without
 
-        path = os.path.join(self.paths.container(name), "log")
-        yield from read_logs(path, tail=tail)
-        if follow and self.observe_containers()[name].running:
-            yield from follow_logs(path, load_state(self.paths.runtime_root, name).creator[0])
+        running = follow and self.observe_containers()[name].running
+        monitor = load_state(self.paths.runtime_root, name).creator[0] if running else 0
+        yield from read_logs(os.path.join(self.paths.container(name), "log"), tail=tail, follow=monitor)
 
     def exec_process(
         self,

@@ -18,6 +18,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgrou
 from ansible_collections.stowage.engine.plugins.module_utils._engine.network.attach import host_link
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import load_state
 from tests.kernel.host.world import IMAGE, absent, containers_task, image_task, wait_until
+from tests.kernel.network.conftest import Failed
 
 OTHER_IMAGE = image_task("other:1")
 LAN = {"name": "lan", "subnet": "10.77.0.0/24", "names": {"far": "10.77.9.9"}}
@@ -198,3 +199,13 @@ def test_an_image_s_content_stays_for_the_container_that_uses_it(world):
     assert kept.missing == ()
     world.run(containers_task(web=None), OTHER_IMAGE, *absent([OTHER_IMAGE]))
     world.demand_nothing_left()
+
+
+def test_a_network_with_containers_on_it_is_not_removed(world):
+    """It is refused, by name, and nothing is changed."""
+    world.run(*TASKS)
+    before = world.networks()
+    with pytest.raises(Failed, match=r"network 'lan' cannot be removed: containers are on it: .*web"):
+        world.run(("network", {"name": "lan", "state": "absent"}))
+    assert world.networks() == before
+    world.demand_sound(*TASKS)

@@ -18,9 +18,9 @@ import stat
 from typing import NamedTuple
 
 from ..errors import DigestMismatch, InvalidImage, KernelError
-from ..linux.files import list_directory
+from ..linux.files import list_directory, sync_filesystem
 from .compression import LayerStream
-from .store import Store, sync_filesystem, write_all
+from .store import Store, write_all
 from .tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Member, TarReader
 from .tree import Tree
 

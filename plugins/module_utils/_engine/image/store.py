@@ -16,8 +16,15 @@ import os
 import shutil
 
 from ..errors import DigestMismatch, InvalidReference, KernelError, NotFound, StateCorrupt
-from ..linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_atomic, write_json
-from ..linux.libc import check, libc
+from ..linux.files import (
+    exclusive_lock,
+    list_directory,
+    read_json,
+    remove_if_exists,
+    sync_filesystem,
+    write_atomic,
+    write_json,
+)
 from ..model.reference import normalise
 from .manifest import OCI_INDEX, Descriptor, Manifest, parse_config, parse_descriptor, parse_manifest
 
@@ -208,15 +215,6 @@ def verify(content: bytes, digest: str, what: str) -> None:
     found = f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
     if found != digest:
         raise DigestMismatch(what, digest, found)
-
-
-def sync_filesystem(path: str) -> None:
-    """syncfs(2): everything that was written to the file system of ``path`` is durable. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        check(libc().syncfs(fd), path)
-    finally:
-        os.close(fd)
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:

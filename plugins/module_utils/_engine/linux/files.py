@@ -11,6 +11,7 @@ import json
 import os
 
 from ..errors import StateCorrupt
+from .libc import check, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def sync_directory(path: str) -> None:
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_filesystem(path: str) -> None:
+    """syncfs(2): everything that was written to the file system of ``path`` is durable. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        check(libc().syncfs(fd), path)
     finally:
         os.close(fd)
 

@@ -60,28 +60,32 @@ def parse_log(lines: Iterator[bytes]) -> Iterator[LogLine]:
         yield LogLine(begun, stream, text.decode("utf-8", "replace"))
 
 
-def read_logs(path: str, *, tail: int | None = None) -> Iterator[LogLine]:
-    """What a container wrote, or the last ``tail`` lines of it."""
+def read_logs(path: str, *, tail: int | None = None, follow: int = 0) -> Iterator[LogLine]:
+    """What a container wrote, or the last ``tail`` lines of it.
+
+    ``follow`` is the pid of a monitor: go on with what comes, from where the reading stands, until it has ended.
+    """
     try:
-        with open(path, "rb") as file:
-            found = list(parse_log(iter(file)))
+        file = open(path, "rb")  # noqa: SIM115 -- closed below
     except FileNotFoundError:
         return
-    yield from found if tail is None else found[len(found) - min(tail, len(found)) :]
+    with file:
+        pidfd = _open_process(follow)
+        found = list(parse_log(iter(file.readlines())))
+        yield from found if tail is None else found[len(found) - min(tail, len(found)) :]
+        if pidfd >= 0:
+            try:
+                ended = False
+                while not ended:
+                    ended = bool(select.select([pidfd], [], [], _POLL_SECONDS)[0])
+                    yield from parse_log(iter(file.readlines()))
+            finally:
+                os.close(pidfd)
 
 
-def follow_logs(path: str, monitor: int) -> Iterator[LogLine]:
-    """The lines that come from now on, until the process ``monitor`` has ended."""
+def _open_process(pid: int) -> int:
+    """A pidfd, or -1 where there is no such process (any more)."""
     try:
-        pidfd = os.pidfd_open(monitor)
+        return os.pidfd_open(pid) if pid else -1
     except ProcessLookupError:
-        return
-    try:
-        with open(path, "rb") as file:
-            file.seek(0, os.SEEK_END)
-            ended = False
-            while not ended:
-                ended = bool(select.select([pidfd], [], [], _POLL_SECONDS)[0])
-                yield from parse_log(iter(file.readlines()))
-    finally:
-        os.close(pidfd)
+        return -1

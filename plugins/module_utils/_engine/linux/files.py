@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import json
 import os
 
 from ..errors import StateCorrupt
+from .lean import dumps, loads, suppress
 from .libc import check, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 
@@ -61,14 +59,14 @@ def sync_filesystem(path: str) -> None:
 
 def write_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
     """Write ``value`` as JSON, atomically. On one line: indented, it would take Python's slow encoder."""
-    write_atomic(path, json.dumps(value).encode() + b"\n", mode=mode, durable=durable)
+    write_atomic(path, dumps(value).encode() + b"\n", mode=mode, durable=durable)
 
 
 def read_json(path: str) -> Any:
     """What write_json() wrote, or None where there is no such file. Raises StateCorrupt."""
     try:
         with open(path, "rb") as file:
-            return json.load(file)
+            return loads(file.read())
     except FileNotFoundError:
         return None
     except ValueError as error:
@@ -77,7 +75,7 @@ def read_json(path: str) -> Any:
 
 def remove_if_exists(path: str) -> None:
     """unlink(2) that is content when the file is gone already."""
-    with contextlib.suppress(FileNotFoundError):
+    with suppress(FileNotFoundError):
         os.unlink(path)
 
 
@@ -89,13 +87,21 @@ def list_directory(path: str) -> list[str]:
         return []
 
 
-@contextlib.contextmanager
-def exclusive_lock(path: str) -> Iterator[None]:
-    """Hold an exclusive flock(2) on ``path``. The kernel lets go of it when this process ends, however it ends."""
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+class exclusive_lock:
+    """``with`` holds an exclusive flock(2) on ``path``. The kernel lets go of it when we end, however that comes."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            os.close(self._fd)
+            raise
+
+    def __exit__(self, *_error: object) -> None:
+        os.close(self._fd)

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import os
-import signal
 
 from .libc import check, libc, syscall
 

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import ctypes
 import os
-import signal
 import struct
 
 from .libc import check, libc

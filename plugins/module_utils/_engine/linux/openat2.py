@@ -5,16 +5,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 import struct
 
+from .lean import Descriptor, suppress
 from .libc import syscall
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
@@ -53,22 +53,15 @@ class Root:
             os.close(self.fd)
             self.fd = -1
 
-    @contextlib.contextmanager
-    def opened(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> Iterator[int]:
+    def opened(self, path: str, flags: int = os.O_PATH, resolve: int = 0) -> Descriptor:
         """A descriptor of ``path``, an O_PATH one unless ``flags`` say more."""
-        fd = openat2(self.fd, path, flags, resolve=RESOLVE_IN_ROOT | resolve)
-        try:
-            yield fd
-        finally:
-            os.close(fd)
+        return Descriptor(openat2(self.fd, path, flags, resolve=RESOLVE_IN_ROOT | resolve))
 
-    @contextlib.contextmanager
-    def parent(self, path: str) -> Iterator[tuple[int, str]]:
+    def parent(self, path: str) -> tuple[Descriptor, str]:
         """The directory that ``path`` is in, made where it is missing, and the name in it."""
         directory, name = os.path.split(path.rstrip("/"))
         self.make_directories(directory or "/")
-        with self.opened(directory or "/", os.O_PATH | os.O_DIRECTORY) as fd:
-            yield fd, name
+        return self.opened(directory or "/", os.O_PATH | os.O_DIRECTORY), name
 
     def make_directories(self, path: str, mode: int = 0o755) -> None:
         """``mkdir -p`` inside."""
@@ -80,13 +73,13 @@ class Root:
         parts = [part for part in path.split("/") if part not in ("", ".")]
         for count in range(1, len(parts) + 1):
             parent = "/" + "/".join(parts[: count - 1])
-            with self.opened(parent, os.O_PATH | os.O_DIRECTORY) as fd, contextlib.suppress(FileExistsError):
+            with self.opened(parent, os.O_PATH | os.O_DIRECTORY) as fd, suppress(FileExistsError):
                 os.mkdir(parts[count - 1], mode, dir_fd=fd)
 
     def make_file(self, path: str) -> None:
         """An empty file at ``path``, or where a link there leads inside, if there is nothing: to bind a file on."""
         flags = os.O_CREAT | os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY
-        with contextlib.suppress(FileNotFoundError), self.opened(path):
+        with suppress(FileNotFoundError), self.opened(path):
             return
         self.make_directories(os.path.dirname(path))
         os.close(openat2(self.fd, path, flags, resolve=RESOLVE_IN_ROOT, mode=0o644))

@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import select
-import signal
 
 from ..errors import ProgramFailed, Unsupported
 

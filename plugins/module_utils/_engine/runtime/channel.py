@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from ..errors import RuntimeFailed
+from ..linux.lean import dumps, loads
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ class Channel:
 
     def tell(self, message: dict[str, Any]) -> None:
         """Write one line."""
-        os.write(self.writer, json.dumps(message).encode() + b"\n")
+        os.write(self.writer, dumps(message).encode() + b"\n")
 
     def hear(self) -> dict[str, Any] | None:
         """Read one line; None where the other end is gone."""
@@ -43,7 +43,7 @@ class Channel:
                 return None
             self._rest += part
         line, _newline, self._rest = self._rest.partition(b"\n")
-        return dict(json.loads(line))
+        return dict(loads(line))
 
     def pending(self) -> bool:
         """Whether a line was read already, together with the one before it."""

@@ -9,13 +9,13 @@ directory is removed. The cgroup is the caller's to make before and to remove af
 
 from __future__ import annotations
 
-import contextlib
+import _signal as signal
 import os
 import select
-import signal
 import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
+from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns, write_id_map
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
@@ -143,7 +143,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
             started = state.values["started"]
             send_signal(pid, started, signal.SIGKILL)
             wait_gone(pid, started, _KILL_TIMEOUT)
-            with contextlib.suppress(ChildProcessError):
+            with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
         raise
     finally:
@@ -208,7 +208,7 @@ def _bear_in_joined(
     os.close(reader)
     select.select([helper_fd], [], [])
     os.close(helper_fd)
-    with contextlib.suppress(ChildProcessError):  # a sibling is for our parent to wait for
+    with suppress(ChildProcessError):  # a sibling is for our parent to wait for
         os.waitpid(helper, 0)
     if not told.isdigit():
         raise RuntimeFailed(told or "the process that joins the namespaces was killed")

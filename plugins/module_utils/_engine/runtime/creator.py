@@ -9,14 +9,14 @@ goes when the init and all that is in its namespace are gone. The init is born a
 
 from __future__ import annotations
 
-import contextlib
+import _signal as signal
 import os
-import signal
 
 from ..errors import EngineError, RuntimeFailed
 from ..linux import mount as m
 from ..linux.files import write_json
 from ..linux.inherited import set_parent_death_signal
+from ..linux.lean import suppress
 from ..linux.mount import mount, mount_overlay
 from ..linux.namespaces import CLONE_NEWNS, unshare
 from ..linux.openat2 import Root
@@ -69,7 +69,7 @@ def run_creator(
 
 
 def _tell_failure(channel: Channel, name: str, why: str) -> None:
-    with contextlib.suppress(BrokenPipeError):
+    with suppress(BrokenPipeError):
         channel.tell({"name": name, "error": why})
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 import stat
@@ -13,6 +12,7 @@ import struct
 
 from ..cgroup.devices import parse_devices
 from ..linux import mount as m
+from ..linux.lean import suppress
 from ..linux.mount import mount
 from ..linux.openat2 import Root, fd_path
 from .operations import Operation
@@ -102,7 +102,8 @@ class MakeDevice(Operation):
         return f"make the device {self.path}"
 
     def execute(self) -> None:
-        with self.root.parent(self.path) as (fd, name):
+        parent, name = self.root.parent(self.path)
+        with parent as fd:
             try:
                 os.mknod(name, self.kind | self.mode, self.device, dir_fd=fd)
             except FileExistsError:
@@ -134,7 +135,8 @@ class MakeLink(Operation):
         return f"link {self.path} to {self.target}"
 
     def execute(self) -> None:
-        with self.root.parent(self.path) as (fd, name), contextlib.suppress(FileExistsError):
+        parent, name = self.root.parent(self.path)
+        with parent as fd, suppress(FileExistsError):
             os.symlink(self.target, name, dir_fd=fd)
 
 

@@ -9,12 +9,11 @@ stands an ``exec.fifo`` (a plain file here) until the container is started, so t
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 
 from ..errors import RuntimeFailed, Unsupported
+from ..linux.lean import loads, suppress
 from ..linux.process import find_program, run_program, start_time
 from .cgroup_mounts import observe_hierarchies
 from .channel import Channel
@@ -97,7 +96,7 @@ def delete_external(run_root: str, runtime: str, name: str, cgroups_path: str) -
     for hierarchy in found:
         if hierarchy.fstype == "cgroup2" or "name=" in hierarchy.controllers:
             parent = cgroups_path
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 while parent := os.path.dirname(parent).rstrip("/"):
                     os.rmdir(hierarchy.mount_point + parent)
 
@@ -106,7 +105,7 @@ def _last_message(log: str) -> str:
     """The last error of a log in runc's JSON format."""
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
-            entries = [json.loads(line) for line in file if line.startswith("{")]
+            entries = [loads(line) for line in file if line.startswith("{")]
         return next(str(entry["msg"]) for entry in reversed(entries) if entry.get("level") == "error")
     except (OSError, ValueError, KeyError, StopIteration):
         return "it told no reason"

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
 import time
 
 from ..errors import EngineError
 from ..linux.files import write_json
+from ..linux.lean import loads, suppress
 from .external import delete_external
 from .logs import format_log, format_time
 from .state import State, load_state
@@ -32,7 +31,7 @@ def finish_container(request: dict[str, Any], pid: int | None, told: bytes, log:
     elif not _has_our_state(request):
         return
     if request["runtime"]:
-        with contextlib.suppress(EngineError):
+        with suppress(EngineError):
             delete_external(request["run_root"], request["runtime"], request["name"], request["cgroups_path"])
     _remove_cgroup(request)
     State(request["state_root"], request["name"], {}).remove()
@@ -50,17 +49,17 @@ def _record(request: dict[str, Any], pid: int, error: str, log: int) -> None:
     code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     now = time.time_ns()
     record = {"exit_code": code, "finished_at": format_time(now), "error": error}
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         if error:
             os.write(log, format_log("stderr", f"{error}\n".encode(), now))
-    with contextlib.suppress(FileNotFoundError):  # the container is being removed
+    with suppress(FileNotFoundError):  # the container is being removed
         write_json(os.path.join(request["run"], "exit.json"), record, durable=False)
 
 
 def _error_in(told: bytes) -> str:
     """What an init said last: nothing, a line of JSON, or words of the monitor's own."""
     try:
-        return str(json.loads(told)["error"]) if told.startswith(b"{") else told.decode()
+        return str(loads(told)["error"]) if told.startswith(b"{") else told.decode()
     except (ValueError, KeyError):
         return told.decode(errors="replace")
 
@@ -72,7 +71,7 @@ def _remove_cgroup(request: dict[str, Any]) -> None:
     except ImportError:
         return
     path = request["cgroups_path"]
-    with contextlib.suppress(EngineError, OSError):
+    with suppress(EngineError, OSError):
         cgroups = open_cgroups(request["instance"])
         if cgroups.processes(path):
             cgroups.kill(path)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
+import _signal as signal
 import os
 import select
-import signal
 
 from ..errors import RuntimeFailed
 from ..linux.inherited import reset_signals
+from ..linux.lean import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def run_hooks(spec: Mapping[str, Any], stage: str, state: Mapping[str, Any]) -> None:
     """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout."""
     for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
-        status = _run(hook, json.dumps(state).encode())
+        status = _run(hook, dumps(state).encode())
         if status != 0:
             why = "not done within its timeout" if status is None else f"failed with status {status}"
             raise RuntimeFailed(f"hooks.{stage}[{index}]: {hook['path']} {why}")

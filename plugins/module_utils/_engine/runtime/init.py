@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
+import _signal as signal
 import fcntl
 import os
 import select
-import signal
 import struct
 
 from ..errors import EngineError, RuntimeFailed

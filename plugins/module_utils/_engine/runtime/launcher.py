@@ -14,14 +14,13 @@ Its end, which the end of stdin brings about, tells the monitors that whoever wa
 
 from __future__ import annotations
 
-import contextlib
+import _signal as signal
 import gc
-import json
 import os
 import select
-import signal
 
 from ..linux.inherited import close_others, set_child_subreaper
+from ..linux.lean import dumps, suppress
 from .channel import Channel
 from .monitor import forward_signal, run_monitor
 from .process import write_file
@@ -61,7 +60,7 @@ def _detach() -> None:
     for fd in range(3):
         os.dup2(null, fd)
     # The container may go for lack of memory; that it went must still be written down. An init says what it shall have.
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         write_file("/proc/self/oom_score_adj", "-900")
 
 
@@ -110,7 +109,7 @@ def _relay(ours: Channel, monitors: dict[str, Channel]) -> None:
             if not content:
                 poll.unregister(fd)
                 if fd in waiting:
-                    content = json.dumps({"name": waiting[fd], "error": "its monitor was killed"}).encode() + b"\n"
+                    content = dumps({"name": waiting[fd], "error": "its monitor was killed"}).encode() + b"\n"
             if b'"pid": ' in content or b'"error": ' in content:
                 waiting.pop(fd, None)
             os.write(ours.writer, content)
@@ -122,7 +121,7 @@ def _pass_on(ours: Channel, monitors: dict[str, Channel]) -> bool:
         message = ours.hear()
         if message is None:
             return False
-        with contextlib.suppress(BrokenPipeError):  # it has told why it ended
+        with suppress(BrokenPipeError):  # it has told why it ended
             monitors[message["name"]].tell(message)
         if not ours.pending():
             return True

@@ -18,9 +18,9 @@ be: no json, no ctypes, no open(), whose codec would be imported, no contextlib.
 
 from __future__ import annotations
 
+import _signal as signal
 import os
 import select
-import signal
 import time
 
 from ..errors import EngineError

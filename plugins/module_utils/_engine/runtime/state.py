@@ -9,11 +9,11 @@ now. ``exec.fifo`` is there from *created* until *started*. Written atomically; 
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from ..errors import Conflict, InvalidOption, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json, remove_if_exists, write_json
+from ..linux.lean import suppress
 from ..linux.process import is_alive
 
 TYPE_CHECKING = False
@@ -104,7 +104,7 @@ class State:
         """Forget the container. The directory holds files alone."""
         for name in list_directory(self.directory):
             remove_if_exists(os.path.join(self.directory, name))
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             os.rmdir(self.directory)
 
 

@@ -9,10 +9,10 @@ do are refused, so that nothing is silently weaker than asked. Nothing is create
 
 from __future__ import annotations
 
-import json
 import os
 
 from ..errors import InvalidOption, NotFound, RuntimeFailed, Unsupported
+from ..linux.lean import loads
 from ..linux.namespaces import NAMESPACES
 from .mount_options import PROPAGATION, parse_mount_options
 from .process import RLIMITS
@@ -143,7 +143,7 @@ def read_config(bundle: str) -> dict[str, Any]:
     path = os.path.join(bundle, "config.json")
     try:
         with open(path, "rb") as file:
-            spec = json.load(file)
+            spec = loads(file.read())
     except FileNotFoundError as error:
         raise NotFound("bundle", bundle, "it has no config.json; `stowage-runtime spec` writes one") from error
     except (OSError, ValueError, RecursionError) as error:

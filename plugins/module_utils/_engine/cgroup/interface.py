@@ -34,6 +34,8 @@ class Cgroups(ABC):
     """The cgroups of this host that belong to one ``instance`` of the engine. Opening it changes nothing."""
 
     kind: str  # "v1", "v2" or "systemd"
+    # Whether prepare() puts the monitor in its place too, and so has to wait until there is one.
+    places_monitor = True
 
     def __init__(self, instance: str) -> None:
         self.instance = instance

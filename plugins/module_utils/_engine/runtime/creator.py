@@ -86,7 +86,7 @@ def _create(
     _mount_root(bundle, request["layers"])
     spec = read_config(bundle)
     _fill_user(spec, request["user"], bundle)
-    membership = _hear_cgroup(launcher)
+    membership = _membership(request["cgroup"] or launcher.hear())
     up, down = init
     if request["runtime"]:
         created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)))
@@ -103,8 +103,7 @@ def _create(
     return created.pid, created.state.started
 
 
-def _hear_cgroup(launcher: Channel) -> Membership:
-    message = launcher.hear()
+def _membership(message: dict[str, Any] | None) -> Membership:
     if message is None:
         raise RuntimeFailed("whoever creates the container has gone")
     if "error" in message:

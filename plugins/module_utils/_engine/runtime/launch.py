@@ -22,7 +22,7 @@ from .state import State, load_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from ..cgroup.interface import Cgroups
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # A monitor gives a created container up when its launcher has been gone for so long, in seconds.
 PATIENCE = 30.0
+# So many cgroups can be made while a launcher starts up; more would keep it waiting.
+_EARLY = 4
 
 _KILL_TIMEOUT = 10.0
 _MONITOR_TIMEOUT = 10.0
@@ -78,9 +80,14 @@ def create_containers(
         return
     try:
         filters = _compile_filters(paths, definitions)
-        requests = [_request(paths, d, patience, filters[name]) for name, d in definitions.items()]
+        early = [] if cgroups.places_monitor else list(definitions)[:_EARLY]
+        made = {name: _prepare_cgroup(definitions[name], cgroups, 0) for name in early}
+        requests = [
+            {**_request(paths, definition, patience), "seccomp": filters[name], "cgroup": made.get(name)}
+            for name, definition in definitions.items()
+        ]
         launcher.tell({"containers": requests})
-        yield from _converse(launcher, definitions, cgroups)
+        yield from _converse(launcher, definitions, cgroups, made)
     finally:
         launcher.close()
 
@@ -101,7 +108,7 @@ def _compile_filters(paths: Paths, definitions: dict[str, Definition]) -> dict[s
     return found
 
 
-def _request(paths: Paths, definition: Definition, patience: float, seccomp: str) -> dict[str, Any]:
+def _request(paths: Paths, definition: Definition, patience: float) -> dict[str, Any]:
     container = definition.container
     return {
         "name": container.name,
@@ -115,13 +122,17 @@ def _request(paths: Paths, definition: Definition, patience: float, seccomp: str
         "user": container.user,
         "runtime": container.runtime,
         "cgroups_path": definition.cgroups_path,
-        "seccomp": seccomp,
         "patience": patience,
     }
 
 
-def _converse(launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups) -> Iterator[Created | Failed]:
-    """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done."""
+def _converse(
+    launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups, made: Collection[str]
+) -> Iterator[Created | Failed]:
+    """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done.
+
+    Those in ``made`` have theirs.
+    """
     results: list[Created | Failed] = []
     told: set[str] = set()
     prepared: set[str] = set()
@@ -129,7 +140,8 @@ def _converse(launcher: Launcher, definitions: dict[str, Definition], cgroups: C
         message = launcher.hear()
         name = message["name"]
         if "monitor" in message:
-            launcher.tell(_prepare_cgroup(definitions[name], cgroups, message["monitor"]))
+            if name not in made:
+                launcher.tell(_prepare_cgroup(definitions[name], cgroups, message["monitor"]))
             prepared.add(name)
         else:
             told.add(name)

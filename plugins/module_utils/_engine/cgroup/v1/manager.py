@@ -52,6 +52,7 @@ class V1(Cgroups):
     def __init__(self, instance: str, hierarchies: Iterable[Hierarchy], units: Units | None = None) -> None:
         super().__init__(instance)
         self._units = units
+        self.places_monitor = units is not None
         self._mount_of: dict[str, str] = {}
         for hierarchy in hierarchies:
             for name in hierarchy.controllers:

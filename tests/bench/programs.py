@@ -20,7 +20,7 @@ def measure() -> Iterator[Row]:
     with scene() as world:
         true = peers.make_bundle(world, "peer-true", ["/bin/busybox", "true"])
         ours = [*world.engine, "stowage-runtime"]
-        archive = [*ours[:-2], world.engine[-1].removesuffix("app") + "engine.pyz", ours[-1]]
+        archive = [*ours[:-2], world.engine[-1].removesuffix("app/__main__.py") + "engine.pyz", ours[-1]]
         runtimes = {"ours": ours, "archive": archive, "runc": [peers.program("runc")], "crun": [peers.program("crun")]}
         measures = {
             name: lambda command=command: peers.runtime_run(world, command, true) for name, command in runtimes.items()

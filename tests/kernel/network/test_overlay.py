@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import time
 from dataclasses import replace
 
 import pytest
@@ -255,21 +254,14 @@ def many(count):
     )
 
 
-def test_a_thousand_peers_take_milliseconds(host):
+def test_a_thousand_peers_are_programmed_and_seen(host):
+    """More entries than one batch or one receive buffer takes; how long it takes is `make bench`'s to say."""
     empty = overlay(peers=(), subnet="10.64.0.0/24", gateway="10.64.0.1", pool="10.64.0.0/10")
     full = replace(empty, peers=many(1000))
 
-    def measure():
+    def program():
         create_network(host.paths, empty)
-        marks = [time.perf_counter()]
         update_network(host.paths, empty, full)
-        marks.append(time.perf_counter())
-        same = observe_networks(host.paths)["backplane"] == full
-        marks.append(time.perf_counter())
-        return same, marks[1] - marks[0], marks[2] - marks[1]
+        return observe_networks(host.paths)["backplane"] == full
 
-    same, programmed, unchanged = host.call(measure)
-    assert same
-    # Half of these is usual; other work on the machine must not fail the test.
-    assert programmed < 0.2
-    assert unchanged < 0.1
+    assert host.call(program)

@@ -189,7 +189,7 @@ def test_podman_runs_it(command, layer, tmp_path):
     base = ["podman", "--runtime", command, "--cgroup-manager=cgroupfs", "--root", str(tmp_path / "podman")]
     run_root = f"/run/{name}"  # podman takes 50 characters at most
     base += ["--runroot", run_root, "--tmpdir", f"{run_root}/tmp"]
-    base += ["--storage-driver", "vfs", "--events-backend", "none"]
+    base += ["--storage-driver", "vfs", "--events-backend", "none", "--runtime-flag", f"root={run_root}/runtime"]
 
     def podman(*words):
         return subprocess.run([*base, *words], capture_output=True, text=True, timeout=60, check=False)

@@ -30,7 +30,7 @@ options:
     required: true
   state:
     description:
-      - Whether the network is to be there.
+      - Whether the network is to be there. Removing one that containers are on is refused.
     type: str
     choices: [present, absent]
     default: present

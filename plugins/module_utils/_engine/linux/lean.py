@@ -61,7 +61,6 @@ class _Context:
     object_pairs_hook = None
     parse_float = float
     parse_int = int
-    memo: dict[str, str] = {}  # noqa: RUF012 -- read by C
 
     @staticmethod
     def parse_constant(name: str) -> float:

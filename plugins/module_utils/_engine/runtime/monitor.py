@@ -24,6 +24,7 @@ import select
 import time
 
 from ..errors import EngineError
+from ..linux.lean import suppress
 from .creator import run_creator
 from .finish import finish_container
 from .logs import format_log
@@ -150,7 +151,5 @@ def _copy(fd: int, log: int, stream: str) -> bool:
 
 def _write(fd: int, content: bytes) -> None:
     """Write, if it can be: neither a full disk, nor a launcher that is gone, nor a missing right ends a monitor."""
-    try:  # noqa: SIM105 -- contextlib would be one more module in every monitor's memory
+    with suppress(OSError):
         os.write(fd, content)
-    except OSError:
-        pass

@@ -226,6 +226,6 @@ class Host:
         tty: bool = False,
     ) -> int:
         """Run a program in a running container, with this process's streams; returns its exit status."""
-        from .runtime.exec import exec_process  # modules do without
+        from .runtime.exec_container import exec_process  # modules do without
 
         return exec_process(self.paths, name, args, env=env, cwd=cwd, user=user, tty=tty)

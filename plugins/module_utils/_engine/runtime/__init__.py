@@ -10,7 +10,7 @@ The engine calls it so, for one container or for many at once:
         ... connect networks to result.pid ...
         start_container(paths, result.name)
     observe_runtime(paths, cgroups)                              {name: ContainerState}        observe.py
-    exec_process(paths, name, args, ...)                         exit code                     exec.py
+    exec_process(paths, name, args, ...)                         exit code                     exec_container.py
     stop_container(paths, cgroups, name, timeout)                its end is recorded           launch.py
     delete_container(paths, cgroups, name)                       nothing of it runs            launch.py
     remove_bundle(paths, name)                                   nothing of it is on disk      bundle.py

@@ -9,28 +9,22 @@ streams, and its working directory is checked (CVE-2024-21626). It dies with its
 
 from __future__ import annotations
 
-import contextlib
-import json
+import _signal as signal
 import os
 import select
-import signal
 
-from ..errors import Conflict, KernelError, NotFound, RuntimeFailed, StateCorrupt
+from ..errors import Conflict, KernelError, RuntimeFailed, StateCorrupt
 from ..linux import inherited
+from ..linux.lean import loads, suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
-from ..linux.process import is_alive, run_program
-from .bundle import read_definition
+from ..linux.process import is_alive
 from .channel import Channel
-from .console import ConsoleSender, receive_console, relay
 from .create import Membership, compile_seccomp
 from .devices import OpenConsole
-from .external import external_command
 from .init import DieWithParent, Environment, Execute, FindProgram, Init, plan_process
-from .membership import find_membership
 from .operations import Operation, execute_all
 from .process import NewSession, write_file
-from .state import State, load_state
 from .users import resolve_user
 
 TYPE_CHECKING = False
@@ -38,7 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-    from ..paths import Paths
+    from .console import ConsoleSender
+    from .state import State
 
 
 class EnterOptions:
@@ -73,7 +68,7 @@ def enter_container(
         message = ours.hear()
         if message is not None:
             os.close(pidfd)
-            with contextlib.suppress(ChildProcessError):
+            with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
             raise RuntimeFailed(f"container {state.id}: {message['error']}")
         return pid, pidfd
@@ -82,7 +77,7 @@ def enter_container(
     finally:
         os.close(target)
         os.close(fifo)
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             ours.close()
 
 
@@ -90,7 +85,7 @@ def _differing_namespaces(pid: int) -> int:
     """The types of namespace in which ``pid`` is elsewhere than we are."""
     flags = 0
     for flag, name in NAMESPACES.values():
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             if os.readlink(f"/proc/{pid}/ns/{name}") != os.readlink(f"/proc/self/ns/{name}"):
                 flags |= flag
     return flags
@@ -140,7 +135,7 @@ def _run_entered(init: Init, options: EnterOptions) -> None:
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
         execute_all(_plan_entered(init, options))
     except Exception as error:
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             init.channel.tell({"error": str(error)})
     finally:
         os._exit(127)
@@ -193,44 +188,15 @@ def read_spec(state: State) -> dict[str, Any]:
     path = os.path.join(state.bundle, "config.json")
     try:
         with open(path, "rb") as file:
-            return dict(json.load(file))
+            return dict(loads(file.read()))
     except (OSError, ValueError) as error:
         raise StateCorrupt(path, str(error)) from error
 
 
-def exec_process(
-    paths: Paths,
-    name: str,
-    args: Sequence[str],
-    *,
-    env: Mapping[str, str] | None = None,
-    cwd: str = "",
-    user: str = "",
-    tty: bool = False,
-) -> int:
-    """Run a program in a container, on this process's streams or on a terminal of its own; its exit code.
-
-    128 and the signal's number where one ended it. Raises NotFound, Conflict, InvalidOption, RuntimeFailed.
-    """
-    read_definition(paths, name)
-    try:
-        state = load_state(paths.runtime_root, name)
-    except NotFound as error:
-        raise Conflict(f"container {name!r} is not running; start it first") from error
-    spec = read_spec(state)
-    process = plan_entered_process(state, spec, args, env=env or {}, cwd=cwd, user=user)
-    process["terminal"] = tty
-    if state.values.get("runtime"):
-        return _exec_external(paths, state, process)
-    options = EnterOptions()
-    options.membership = find_membership(state.cgroups_path, paths.instance)
-    if not tty:
-        return wait_exit(*enter_container(state, spec, process, options))
-    return run_on_terminal(state, spec, process, options)
-
-
 def run_on_terminal(state: State, spec: Mapping[str, Any], process: dict[str, Any], options: EnterOptions) -> int:
     """Enter with a terminal, which is this process's own for as long as it takes."""
+    from .console import ConsoleSender, receive_console, relay  # sockets and ttys, for those who want a terminal
+
     options.send_console, receiver = ConsoleSender.pair()
     if os.isatty(0):
         columns, lines = os.get_terminal_size(0)
@@ -245,7 +211,7 @@ def wait_exit(pid: int, pidfd: int) -> int:
     """Wait for a child and pass SIGINT and SIGTERM on to it meanwhile; its exit code as a shell counts."""
 
     def forward(number: int, _frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):
             signal.pidfd_send_signal(pidfd, number)
 
     handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -257,14 +223,3 @@ def wait_exit(pid: int, pidfd: int) -> int:
             signal.signal(number, handler)
         os.close(pidfd)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
-
-
-def _exec_external(paths: Paths, state: State, process: dict[str, Any]) -> int:
-    """Have the runtime that made the container do it, on our streams."""
-    runtime = state.values["runtime"]
-    file = os.memfd_create("process", 0)
-    os.write(file, json.dumps(process).encode())
-    run_program(external_command(paths.run_root, runtime, "state", state.id))  # say clearly that it is gone
-    command = external_command(paths.run_root, runtime, "exec", "--process", f"/proc/{os.getpid()}/fd/{file}", state.id)
-    pid = os.posix_spawn(command[0], command, dict(os.environ))
-    return wait_exit(pid, os.pidfd_open(pid))

@@ -40,7 +40,16 @@ class InvalidOption(EngineError):
         self.option = option
         self.value = value
         self.expected = expected
-        super().__init__(f"{option}: {value!r} is not valid; expected {expected}")
+        super().__init__(f"{option}: {_shown(value)} is not valid; expected {expected}")
+
+
+def _shown(value: object) -> str:
+    """A value as Python writes it, on one line, and no more of it than a person reads."""
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "what is nested too deeply to be shown"
+    return text if len(text) <= 400 else text[:400] + "..."
 
 
 class InvalidReference(InvalidOption):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import asdict
 
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
-    EngineError,
     InvalidOption,
     Unsupported,
 )
@@ -32,7 +30,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spe
     shares_of_weight,
     weight_of_shares,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import SCHEMA, validate_config
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import validate_config
 
 FULL = Container(
     name="web",
@@ -96,29 +94,6 @@ def test_mount_options():
     assert (options.recursive_set, options.data) == (1, "size=1m,mode=700")
     with pytest.raises(Unsupported, match="here: 'idmap'"):
         parse_mount_options("here", ["idmap"])
-
-
-def places(schema, path=()):
-    """Every place of the schema that a configuration of ours may have."""
-    for name, kind in schema.items():
-        plain = name.rstrip("!")
-        yield (*path, plain)
-        if isinstance(kind, dict) and "*" not in kind:
-            yield from places(kind, (*path, plain))
-
-
-@pytest.mark.parametrize("path", [path for path in places(SCHEMA) if "*" not in path], ids=".".join)
-def test_a_value_of_another_type_is_refused_with_its_path(path):
-    for value in (object(), 1.5, [[]]):
-        spec = copy.deepcopy(spec_of(FULL))
-        holder = spec
-        for part in path[:-1]:
-            holder = holder.setdefault(part, {"uid": 0, "gid": 0, "height": 1, "width": 1})
-        holder[path[-1]] = value
-        with pytest.raises(EngineError) as caught:
-            validate_config(spec)
-        assert str(caught.value).startswith(path[0])
-        assert "\n" not in str(caught.value)
 
 
 def test_what_the_specification_does_not_know_is_ignored():

@@ -4,132 +4,43 @@
 """A config.json that can be meant, or one line that names the JSON path, the value and what is expected there.
 
 Properties that the specification does not have are ignored, as it demands; those that it has and this runtime does not
-do are refused, so that nothing is silently weaker than asked. Nothing is created here. Source: runtime-spec 1.3.
+do are refused, so that nothing is silently weaker than asked. Nothing is created here. Source: runtime-spec 1.3; the
+single values are held against schema.py, and what takes more than one value to judge is judged here.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
 
 from ..errors import InvalidOption, NotFound, RuntimeFailed, Unsupported
 from ..linux.lean import loads
 from ..linux.namespaces import NAMESPACES
-from .mount_options import PROPAGATION, parse_mount_options
-from .process import RLIMITS
+from .kinds import Fault
+from .mount_options import parse_mount_options
+from .schema import CONFIG, PROCESS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
-_U32 = 0xFFFFFFFF
-
-
-class _Number:
-    """An integer within bounds."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self.low = low
-        self.high = high
-
-
-class _Word:
-    """A string that ``fits``; ``expected`` says what that is."""
-
-    def __init__(self, expected: str, fits: Callable[[str], bool]) -> None:
-        self.expected = expected
-        self.fits = fits
-
-
-def _one_of(*words: str) -> _Word:
-    return _Word("one of " + ", ".join(words), lambda text: text in words)
-
-
-_TEXT = _Word("a string without NUL", lambda text: "\0" not in text)
-_PATH = _Word("an absolute path", lambda text: text.startswith("/") and "\0" not in text)
-_ID = _Number(0, _U32 - 1)
-_INT64 = _Number(-(1 << 63), (1 << 63) - 1)
-_UINT64 = _Number(0, (1 << 64) - 1)
-_MAPPING = {"containerID!": _ID, "hostID!": _ID, "size!": _Number(1, _U32)}
-_CAPABILITIES = [_Word("a name such as CAP_CHOWN", lambda text: text.startswith("CAP_") and text.isupper())]
-_HOOK = {"path!": _PATH, "args": [_TEXT], "env": [_TEXT], "timeout": _Number(1, _U32)}
-
-# A name ends in "!" where it is required. A list holds the type of its items, {"*": t} is a map of t.
-SCHEMA: dict[str, Any] = {
-    "ociVersion!": _Word("a version 1.x", lambda text: text.startswith("1.")),
-    "root!": {"path!": _TEXT, "readonly": bool},
-    "hostname": _Word("at most 64 bytes", lambda text: len(text.encode()) <= 64),
-    "domainname": _Word("at most 64 bytes", lambda text: len(text.encode()) <= 64),
-    "mounts": [{"destination!": _TEXT, "type": _TEXT, "source": _TEXT, "options": [_TEXT]}],
-    "annotations": {"*": str},
-    "hooks": {
-        stage: [_HOOK]
-        for stage in ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")
-    },
-    "process": {
-        "terminal": bool,
-        "consoleSize": {"height!": _Number(0, 65535), "width!": _Number(0, 65535)},
-        "cwd!": _PATH,
-        "env": [_Word("NAME=value", lambda text: "\0" not in text and text.find("=") > 0)],
-        "args!": [_TEXT],
-        "user": {"uid!": _ID, "gid!": _ID, "umask": _Number(0, 0o777), "additionalGids": [_ID]},
-        "rlimits": [{"type!": _one_of(*RLIMITS), "soft!": _UINT64, "hard!": _UINT64}],
-        "capabilities": dict.fromkeys(("bounding", "permitted", "effective", "inheritable", "ambient"), _CAPABILITIES),
-        "noNewPrivileges": bool,
-        "oomScoreAdj": _Number(-1000, 1000),
-    },
-    "linux": {
-        "namespaces": [{"type!": _one_of(*NAMESPACES), "path": _PATH}],
-        "uidMappings": [_MAPPING],
-        "gidMappings": [_MAPPING],
-        "devices": [
-            {
-                "path!": _PATH,
-                "type!": _one_of("c", "b", "u", "p"),
-                "major": _Number(-1, 0xFFF),
-                "minor": _Number(-1, 0xFFFFF),
-                "fileMode": _Number(0, 0o177777),
-                "uid": _ID,
-                "gid": _ID,
-            }
-        ],
-        "cgroupsPath": _TEXT,
-        "sysctl": {"*": _TEXT},
-        "maskedPaths": [_PATH],
-        "readonlyPaths": [_PATH],
-        "rootfsPropagation": _one_of("", *PROPAGATION),
-        "resources": {
-            "memory": {"limit": _INT64, "reservation": _INT64, "swap": _INT64, "swappiness": _Number(0, 200)},
-            "cpu": {"shares": _UINT64, "quota": _INT64, "period": _UINT64, "cpus": _TEXT, "mems": _TEXT},
-            "pids": {"limit": _INT64},
-            "devices": [
-                {
-                    "allow!": bool,
-                    "type": _one_of("", "a", "b", "c", "u"),
-                    "major": _INT64,
-                    "minor": _INT64,
-                    "access": _Word("some of the letters rwm", lambda text: set(text) <= set("rwm")),
-                }
-            ],
-        },
-        "seccomp": {"defaultAction!": str},
-    },
-}  # fmt: skip
+    from .kinds import Kind
 
 # Parts of the specification that would be silently weaker if they were ignored.
 _NOT_YET = (
-    "process.apparmorProfile",
-    "process.selinuxLabel",
-    "process.scheduler",
-    "process.ioPriority",
-    "process.execCPUAffinity",
-    "linux.timeOffsets",
-    "linux.intelRdt",
-    "linux.personality",
-    "linux.mountLabel",
-    "linux.memoryPolicy",
-    "linux.netDevices",
-    "linux.seccomp.listenerPath",
+    ("process", "apparmorProfile"),
+    ("process", "selinuxLabel"),
+    ("process", "scheduler"),
+    ("process", "ioPriority"),
+    ("process", "execCPUAffinity"),
+    ("linux", "timeOffsets"),
+    ("linux", "intelRdt"),
+    ("linux", "personality"),
+    ("linux", "mountLabel"),
+    ("linux", "memoryPolicy"),
+    ("linux", "netDevices"),
 )
 
 _IPC_SYSCTLS = (
@@ -137,13 +48,14 @@ _IPC_SYSCTLS = (
     *("kernel.shmmni", "kernel.shm_rmid_forced"),
 )
 
+_NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2), Linux 4.11
+
 
 def read_config(bundle: str) -> dict[str, Any]:
     """The configuration of a bundle, valid. Raises NotFound, RuntimeFailed, InvalidOption, Unsupported."""
     path = os.path.join(bundle, "config.json")
     try:
-        with open(path, "rb") as file:
-            spec = loads(file.read())
+        spec = loads(_read_regular(path))
     except FileNotFoundError as error:
         raise NotFound("bundle", bundle, "it has no config.json; `stowage-runtime spec` writes one") from error
     except (OSError, ValueError, RecursionError) as error:
@@ -152,68 +64,57 @@ def read_config(bundle: str) -> dict[str, Any]:
     return dict(spec)
 
 
+def _read_regular(path: str) -> bytes:
+    """All of a file that is a regular one: whatever else is there could keep us waiting."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    with open(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is not a regular file")
+        return file.read()
+
+
 def validate_config(spec: Any) -> None:
     """Raise InvalidOption or Unsupported at the first thing that cannot be meant or done."""
-    _check("config.json", spec, SCHEMA)
-    for path in _NOT_YET:
-        value = spec
-        for part in path.split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value:
-            raise Unsupported(f"{path}: this runtime does not do that yet; leave it out")
-    _check_process(spec)
-    _check_namespaces(spec)
+    _hold(spec, CONFIG, "config.json")
+    for part, name in _NOT_YET:
+        if (spec.get(part) or {}).get(name):
+            raise Unsupported(f"{part}.{name}: this runtime does not do that yet; leave it out")
+    if spec.get("process") is not None:
+        _check_process(spec["process"])
+    linux = spec.get("linux") or {}
+    namespaces = _check_namespaces(spec, linux)
+    _check_linux(linux, namespaces)
     for index, entry in enumerate(spec.get("mounts") or ()):
+        if entry.get("uidMappings") or entry.get("gidMappings"):
+            _check_mapped_mount(f"mounts[{index}]", entry)
         parse_mount_options(f"mounts[{index}].options", entry.get("options") or ())
 
 
 def validate_process(process: Any) -> None:
     """The same for a process on its own (``exec --process``)."""
-    _check("process", process, SCHEMA["process"])
-    _check_process({"process": process})
+    _hold(process, PROCESS, "process")
+    for part, name in _NOT_YET:
+        if part == "process" and process.get(name):
+            raise Unsupported(f"process.{name}: this runtime does not do that yet; leave it out")
+    _check_process(process)
 
 
-def _check(where: str, value: Any, wanted: Any) -> None:
-    if isinstance(wanted, dict):
-        _check_object(where, value, wanted)
-    elif isinstance(wanted, list):
-        if not isinstance(value, list):
-            raise InvalidOption(where, value, "a list")
-        for index, item in enumerate(value):
-            _check(f"{where}[{index}]", item, wanted[0])
-    elif isinstance(wanted, _Number):
-        if not isinstance(value, int) or isinstance(value, bool) or not wanted.low <= value <= wanted.high:
-            raise InvalidOption(where, value, f"a number from {wanted.low} to {wanted.high}")
-    elif isinstance(wanted, _Word):
-        if not isinstance(value, str) or not wanted.fits(value):
-            raise InvalidOption(where, value, wanted.expected)
-    elif not isinstance(value, wanted):
-        raise InvalidOption(where, value, {bool: "true or false", str: "a string"}[wanted])
+def _hold(value: Any, kind: Kind, name: str) -> None:
+    """Hold ``value`` against the schema; ``name`` is how it is told of, and what its own members' paths begin with."""
+    try:
+        kind.check(value)
+    except Fault as fault:
+        where = fault.place if name == "config.json" and fault.place else fault.inside(name).place
+        raise InvalidOption(where, fault.value, fault.expected) from None
 
 
-def _check_object(where: str, value: Any, wanted: Mapping[str, Any]) -> None:
-    if not isinstance(value, dict):
-        raise InvalidOption(where, value, "an object")
-    prefix = "" if where == "config.json" else where + "."
-    for name, kind in wanted.items():
-        if name == "*":
-            for key, item in value.items():
-                _check(f"{prefix}{key}", item, kind)
-            continue
-        plain = name.rstrip("!")
-        # Go writes an empty list as null.
-        if value.get(plain) is not None:
-            _check(prefix + plain, value[plain], kind)
-        elif name.endswith("!"):
-            raise InvalidOption(prefix + plain, value.get(plain), "a value, which is required")
-
-
-def _check_process(spec: Mapping[str, Any]) -> None:
-    process = spec.get("process")
-    if process is None:
-        return
+def _check_process(process: Mapping[str, Any]) -> None:
     if not process["args"] or not process["args"][0]:
         raise InvalidOption("process.args", process["args"], "at least the program to run")
+    size = process.get("consoleSize")
+    if size and process.get("terminal") and max(size["height"], size["width"]) > 0xFFFF:
+        raise InvalidOption("process.consoleSize", size, "numbers to 65535, which is what a terminal can have")
     seen = set()
     for index, limit in enumerate(process.get("rlimits") or ()):
         if limit["type"] in seen:
@@ -223,16 +124,26 @@ def _check_process(spec: Mapping[str, Any]) -> None:
             raise InvalidOption(f"process.rlimits[{index}].soft", limit["soft"], f"at most hard, {limit['hard']}")
 
 
-def _check_namespaces(spec: Mapping[str, Any]) -> None:
-    linux = spec.get("linux") or {}
+def _check_mapped_mount(where: str, entry: Mapping[str, Any]) -> None:
+    """config.md, POSIX-platform Mounts: one mapping comes with the other."""
+    for name, other in (("uidMappings", "gidMappings"), ("gidMappings", "uidMappings")):
+        if not entry.get(name):
+            raise InvalidOption(f"{where}.{name}", entry.get(name), f"a mapping to go with {other}")
+    options = entry.get("options") or ()
+    if not {"idmap", "ridmap"} & {option.partition("=")[0] for option in options}:
+        raise InvalidOption(f"{where}.options", list(options), "idmap or ridmap among them, because there are mappings")
+
+
+def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapping[str, str]:
+    """The types of namespace that there are, with the path of those that are joined."""
     namespaces: dict[str, str] = {}
     for index, entry in enumerate(linux.get("namespaces") or ()):
-        where = f"linux.namespaces[{index}]"
-        if entry["type"] in namespaces:
-            raise InvalidOption(f"{where}.type", entry["type"], "each type once")
-        namespaces[entry["type"]] = entry.get("path") or ""
-        if entry.get("path") and not os.path.exists(entry["path"]):
-            raise InvalidOption(f"{where}.path", entry["path"], "a namespace that exists, such as /proc/1/ns/net")
+        kind, path = entry["type"], entry.get("path") or ""
+        if kind in namespaces:
+            raise InvalidOption(f"linux.namespaces[{index}].type", kind, "each type once")
+        namespaces[kind] = path
+        if path:
+            _check_joined(f"linux.namespaces[{index}].path", path, kind)
     if namespaces.get("mount") != "":
         raise InvalidOption("linux.namespaces", sorted(namespaces), "a mount namespace of its own among them")
     if "time" in namespaces and not namespaces["time"]:
@@ -245,8 +156,62 @@ def _check_namespaces(spec: Mapping[str, Any]) -> None:
             raise InvalidOption(f"linux.{name}", linux[name], "nothing without a new user namespace")
         if namespaces.get("user") == "" and not linux.get(name):
             raise InvalidOption(f"linux.{name}", linux.get(name), "a mapping for the new user namespace")
+    return namespaces
+
+
+def _check_joined(where: str, path: str, kind: str) -> None:
+    """That ``path`` is a namespace of that type (config-linux.md, Namespaces)."""
+    expected = f"a {kind} namespace that exists, such as /proc/1/ns/{NAMESPACES[kind][1]}"
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening anything else could do something
+            raise InvalidOption(where, path, expected)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if fcntl.ioctl(fd, _NS_GET_NSTYPE) != NAMESPACES[kind][0]:
+                raise InvalidOption(where, path, expected)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        raise InvalidOption(where, path, f"{expected} ({error.strerror})") from error
+
+
+def _check_linux(linux: Mapping[str, Any], namespaces: Mapping[str, str]) -> None:
     for name in linux.get("sysctl") or ():
         _check_sysctl(name, namespaces)
+    for index, device in enumerate(linux.get("devices") or ()):
+        if device["type"] != "p":
+            _check_device(f"linux.devices[{index}]", device)
+    if linux.get("resources"):
+        _check_resources(linux["resources"])
+    seccomp = linux.get("seccomp") or {}
+    if seccomp.get("listenerPath"):
+        raise Unsupported("linux.seccomp.listenerPath: this runtime does not do that yet; leave it out")
+    if seccomp.get("listenerMetadata"):
+        raise InvalidOption(
+            "linux.seccomp.listenerMetadata", seccomp["listenerMetadata"], "nothing without listenerPath"
+        )
+
+
+def _check_device(where: str, device: Mapping[str, Any]) -> None:
+    """makedev(3): 12 bits for the kind of device and 20 for the one of it."""
+    for name, greatest in (("major", 0xFFF), ("minor", 0xFFFFF)):
+        number = device.get(name)
+        if number is None or not 0 <= number <= greatest:
+            raise InvalidOption(f"{where}.{name}", number, f"a number from 0 to {greatest}")
+
+
+def _check_resources(resources: Mapping[str, Any]) -> None:
+    """What belongs together (config-linux.md, Control groups)."""
+    where = "linux.resources"
+    cpu = resources.get("cpu") or {}
+    if cpu.get("burst") and 0 < (cpu.get("quota") or 0) < cpu["burst"]:
+        raise InvalidOption(f"{where}.cpu.burst", cpu["burst"], f"at most the quota, {cpu['quota']}")
+    for index, device in enumerate((resources.get("blockIO") or {}).get("weightDevice") or ()):
+        if device.get("weight") is None and device.get("leafWeight") is None:
+            raise InvalidOption(f"{where}.blockIO.weightDevice[{index}]", device, "weight or leafWeight, or both")
+    for name, limits in (resources.get("rdma") or {}).items():
+        if limits.get("hcaHandles") is None and limits.get("hcaObjects") is None:
+            raise InvalidOption(f"{where}.rdma.{name}", limits, "hcaHandles or hcaObjects, or both")
 
 
 def _check_sysctl(name: str, namespaces: Mapping[str, str]) -> None:

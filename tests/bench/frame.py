@@ -35,6 +35,7 @@ class Row:
     wanted: float | None = None
     of_ratio: bool = False
     times_faster: float | None = None
+    times_more: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -44,6 +45,8 @@ class Row:
     def met(self) -> bool | None:
         if self.times_faster is not None:
             return None if not self.ratio else 1 / self.ratio >= self.times_faster
+        if self.times_more is not None:
+            return None if not self.ratio else self.ratio >= self.times_more
         value = self.ratio if self.of_ratio else self.ours
         return None if self.wanted is None or value is None else value < self.wanted
 
@@ -51,6 +54,8 @@ class Row:
         wanted = ""
         if self.times_faster is not None:
             wanted = f"{self.times_faster:g} times faster"
+        elif self.times_more is not None:
+            wanted = f"{self.times_more:g} times as many"
         elif self.wanted is not None:
             wanted = f"ratio < {self.wanted:g}" if self.of_ratio else f"< {self.wanted:g} {self.unit}"
         peer = f"{_number(self.peer)} {self.unit} ({self.peer_name})" if self.peer is not None else self.peer_name

@@ -42,8 +42,12 @@ def measure() -> Iterator[Row]:
                     "crun": lambda: peers.runtime_run(world, crun, true),
                 },
             )
-        yield Row("create, start, wait, delete", medians["ours"], medians["runc"], "runc run", wanted=0.4, of_ratio=True)
-        yield Row("create, start, wait, delete", medians["ours"], medians["crun"], "crun run", wanted=1.2, of_ratio=True)
+        yield Row(
+            "create, start, wait, delete", medians["ours"], medians["runc"], "runc run", wanted=0.4, of_ratio=True
+        )
+        yield Row(
+            "create, start, wait, delete", medians["ours"], medians["crun"], "crun run", wanted=1.2, of_ratio=True
+        )
         bundles = [copy_bundle(true, number) for number in range(WORKERS)]
         with contextlib.ExitStack() as stack:
             workers = [stack.enter_context(Worker(world, bundle)) for bundle in bundles]
@@ -122,7 +126,8 @@ def throughput(workers: list) -> float:
 
     def run() -> None:
         pids = [forked(lambda worker=worker: worker.run(COUNT // WORKERS)) for worker in workers]
-        if any([os.waitpid(pid, 0)[1] for pid in pids]):
+        statuses = [os.waitpid(pid, 0)[1] for pid in pids]
+        if any(statuses):
             raise RuntimeError("a container failed")
 
     return milliseconds(run)

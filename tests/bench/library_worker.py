@@ -14,7 +14,7 @@ import sys
 import time
 
 sys.path.insert(0, sys.argv[1])
-from stowage_engine.runtime.oci import Runtime  # noqa: E402 -- found in the path that was given
+from stowage_engine.runtime.oci import Runtime
 
 
 def main() -> None:

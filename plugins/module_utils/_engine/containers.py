@@ -43,6 +43,7 @@ from .runtime.launch import (
     stop_container,
 )
 from .runtime.observe import observe_runtime
+from .runtime.solo import SoloMonitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,17 +253,19 @@ def _start(changes: Iterable[Starting], site: Site, failures: Failures, tell: Pr
         _try(undo, name, name, failures)
 
 
-def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> Launcher | None:
-    """Start the launcher, where one is needed: it takes as long to come up as the bundles take to be written."""
+def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> Launcher | SoloMonitor | None:
+    """Start what is going to create them: it takes as long to come up as the bundles take to be written."""
     names = [name for name, container in wanted.items() if container.running is not False]
     try:
+        if len(names) == 1:
+            return SoloMonitor(site.engine, subreaper=bool(wanted[names[0]].runtime))
         return Launcher(site.engine) if names else None
     except RuntimeFailed as error:
         failures.update(dict.fromkeys(names, str(error)))
         return None
 
 
-def _create(site: Site, names: list[str], launcher: Launcher) -> Iterator[Created | Failed]:
+def _create(site: Site, names: list[str], launcher: Launcher | SoloMonitor) -> Iterator[Created | Failed]:
     """Create containers; where the launcher itself ends early, those that it has not told of have failed."""
     untold = dict.fromkeys(names)
     try:

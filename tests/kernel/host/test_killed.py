@@ -228,6 +228,7 @@ def test_at_a_system_call(lasting_world, call, number):
     wait_until(lambda: f"TracerPid:\t{strace.pid}\n" in Path(f"/proc/{pid}/status").read_text(), 5.0)
     os.write(go, b"!")
     world.end(pid)
+    wait_until(lambda: "+++ killed by SIGKILL" in (world.directory / "strace").read_text(), 5.0)
     # It would stay as long as there are monitors; those go on without it.
     strace.terminate()
     strace.wait()

@@ -41,6 +41,10 @@ def _run(name: str, words: list[str]) -> int:
         from ..runtime.launcher import main as launch  # it starts in milliseconds
 
         os._exit(launch(words))  # its caller waits for its end, and Python takes 4 ms to take itself apart
+    if name == "monitor":
+        from ..runtime.monitor import main as monitor  # it stays for as long as its container
+
+        os._exit(monitor(words))
     if name == "stowage-runtime":
         from .runtime import main as runtime  # argparse alone costs 10 ms
 

@@ -29,24 +29,24 @@ from .validate import read_config
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
 
 def run_creator(
-    request: dict[str, Any],
+    receive: Callable[[Channel], dict[str, Any] | None],
     launcher: tuple[int, int],
     monitor: tuple[int, int],
     init: tuple[tuple[int, int], tuple[int, int]],
     stdio: Sequence[int],
 ) -> NoReturn:
-    """Create the container that ``request`` asks for and end.
+    """Create the container that the request asks for, which ``receive`` gives, and end.
 
-    ``launcher`` are the pipes from and to it: the cgroup is heard of there, and a failure told. ``monitor`` is its pid
-    and a pipe to it, which is told pid and start time, or a dash. ``init`` are the pipes from and to the init, which
-    the monitor has too.
+    ``launcher`` are the pipes from and to whoever wants the container: the cgroup is heard of there, and what came of
+    it told. ``monitor`` is its pid and a pipe to it, which is told pid and start time, or a dash. ``init`` are the
+    pipes from and to the init, which the monitor has too.
     """
-    status, answer = 1, b"-"
+    status, answer, name = 1, b"-", ""
     channel = Channel(*launcher)
     pid, teller = monitor
     try:
@@ -55,14 +55,22 @@ def run_creator(
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != pid:
             os._exit(status)
-        answer = b"%d %d" % _create(request, channel, pid, init, stdio)
+        request = receive(channel)
+        if request is None:
+            os._exit(status)
+        name = request["name"]
+        # The monitor writes to it, perhaps only when whoever wants the container has seen that all is done.
+        os.close(os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
+        init_pid, started = _create(request, channel, pid, init, stdio)
+        answer = b"%d %d" % (init_pid, started)
+        channel.tell({"name": name, "pid": init_pid, "started": started})
         status = 0
     except BrokenPipeError:
         pass  # whoever wanted the container is gone
     except EngineError as error:
-        _tell_failure(channel, request["name"], str(error))
+        _tell_failure(channel, name, str(error))
     except Exception as error:
-        _tell_failure(channel, request["name"], f"{type(error).__name__}: {error}")
+        _tell_failure(channel, name, f"{type(error).__name__}: {error}")
     finally:
         os.write(teller, answer)
         os._exit(status)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..cgroup.interface import Cgroups
     from ..paths import Paths
+    from .solo import SoloMonitor
 
 # A monitor gives a created container up when its launcher has been gone for so long, in seconds.
 PATIENCE = 30.0
@@ -60,7 +61,7 @@ def create_containers(
     names: Sequence[str],
     *,
     cgroups: Cgroups | None = None,
-    launcher: Launcher | None = None,
+    launcher: Launcher | SoloMonitor | None = None,
     patience: float = PATIENCE,
 ) -> Iterator[Created | Failed]:
     """Create prepared containers, all at the same time; each is told as soon as it is there.
@@ -127,7 +128,7 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
 
 
 def _converse(
-    launcher: Launcher, definitions: dict[str, Definition], cgroups: Cgroups, made: Collection[str]
+    launcher: Launcher | SoloMonitor, definitions: dict[str, Definition], cgroups: Cgroups, made: Collection[str]
 ) -> Iterator[Created | Failed]:
     """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done.
 

@@ -22,6 +22,7 @@ import select
 from ..linux.inherited import close_others, set_child_subreaper
 from ..linux.lean import dumps, suppress
 from .channel import Channel
+from .creator import run_creator  # noqa: F401 -- loaded before monitors are forked, which fork creators
 from .monitor import forward_signal, run_monitor
 from .process import write_file
 

@@ -3,13 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The monitor: one lean process that stays with a container from before its birth to after its end.
 
-It is forked by the launcher, in a session of its own. A child of it creates the container (creator.py) and goes, and
-with it the memory that this took; the init becomes the monitor's child. The monitor copies its output to the log, waits
-for it, writes ``exit.json``, removes cgroup and runtime state, and ends. A native init dies with its monitor (prctl(2),
-PR_SET_PDEATHSIG): nothing runs unwatched. SIGTERM goes on to the init.
+It is forked by the launcher, in a session of its own, or by the module itself (solo.py). A child of it creates the
+container (creator.py) and goes, and with it the memory that this took; the init becomes the monitor's child. The
+monitor copies its output to the log, waits for it, writes ``exit.json``, removes cgroup and runtime state, and ends. A
+native init dies with its monitor (prctl(2), PR_SET_PDEATHSIG): nothing runs unwatched. SIGTERM goes on to the init.
 
-It talks to the launcher in lines of JSON; the pipe from there is also its life line. A container that is not started
-within ``patience`` seconds of the launcher's end is given up.
+Whoever wants the container hears of it in lines of JSON, and the pipe from there is the life line: a container that is
+not started within ``patience`` seconds of that one's end is given up.
 
 Every page that is written to after the fork is this monitor's alone, and reading a Python object writes its count of
 references. So what a monitor does until its container ends, it does with as few modules, functions and objects as can
@@ -19,19 +19,22 @@ be: no json, no ctypes, no open(), whose codec would be imported, no contextlib.
 from __future__ import annotations
 
 import _signal as signal
+import gc
 import os
 import select
 import time
 
 from ..errors import EngineError
-from ..linux.lean import suppress
-from .creator import run_creator
+from ..linux.lean import loads, suppress
 from .finish import finish_container
 from .logs import format_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
+
+    from .channel import Channel
 
 _READ_SIZE = 65536
 
@@ -46,6 +49,38 @@ def forward_signal(number: int, _frame: object) -> None:
     signal.pidfd_send_signal(_init[0], number)
 
 
+class Birth:
+    """What a monitor keeps of the creation of its container: the creator's pid, and what it reads from.
+
+    ``told`` gives the creator's answer, ``init`` what the init says, ``out`` and ``err`` are its output.
+    """
+
+    def __init__(self, creator: int, told: int, init: int, out: int, err: int) -> None:
+        self.creator = creator
+        self.told = told
+        self.init = init
+        self.out = out
+        self.err = err
+
+    def answer(self) -> bytes:
+        """Wait for the creator's answer: pid and start time of the init, or a dash; nothing where it was killed."""
+        answer = os.read(self.told, _READ_SIZE)
+        os.close(self.told)
+        return answer
+
+
+def main(words: Sequence[str]) -> int:
+    """Be the monitor of a container that is there: what solo.py has become. ``words`` are numbers, as it gives them."""
+    signal.signal(signal.SIGTERM, forward_signal)
+    gc.disable()
+    file, reader, writer, creator, init, out, err, pid, started = map(int, words)
+    for fd in (file, reader, writer, init, out, err):
+        os.set_inheritable(fd, False)
+    request = loads(os.pread(file, os.fstat(file).st_size, 0))
+    watch_container(request, Birth(creator, -1, init, out, err), b"%d %d" % (pid, started), (reader, writer))
+    return 0
+
+
 def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
     """Be the monitor of one container, with the pipes to and from the launcher: never returns.
 
@@ -55,7 +90,8 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
     try:
         os.setsid()
         _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
-        _monitor(request, reader, writer)
+        birth = fork_creator(lambda _channel: request, reader, writer)
+        watch_container(request, birth, birth.answer(), (reader, writer))
         status = 0
     except EngineError as error:
         os.write(2, str(error).encode())
@@ -63,8 +99,8 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
         os._exit(status)
 
 
-def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
-    """Have the container created and stay to its end."""
+def fork_creator(receive: Callable[[Channel], dict[str, Any] | None], reader: int, writer: int) -> Birth:
+    """Have a child create the container that is asked for; see run_creator()."""
     out_reader, out_writer = os.pipe()
     err_reader, err_writer = os.pipe()
     told, teller = os.pipe()
@@ -73,27 +109,35 @@ def _monitor(request: dict[str, Any], reader: int, writer: int) -> None:
     ourselves = os.getpid()
     child = os.fork()
     if child == 0:
-        os.close(told)
-        stdio = (null, out_writer, err_writer)
-        run_creator(request, (reader, writer), (ourselves, teller), (init_up, init_down), stdio)
+        try:
+            from .creator import run_creator  # a launcher has it by now; a monitor that only watches never needs it
+
+            os.close(told)
+            stdio = (null, out_writer, err_writer)
+            run_creator(receive, (reader, writer), (ourselves, teller), (init_up, init_down), stdio)
+        finally:
+            os._exit(1)
     for fd in (null, out_writer, err_writer, teller, init_up[1], *init_down):
         os.close(fd)
-    answer = os.read(told, _READ_SIZE)
-    os.close(told)
+    return Birth(child, told, init_up[0], out_reader, err_reader)
+
+
+def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes: tuple[int, int]) -> None:
+    """Stay with a container from the creator's ``answer`` to its end, and clear up."""
+    reader, writer = pipes
     pid, _space, started = answer.partition(b" ")
     if not started:
-        os.waitpid(child, 0)
-        # The creator has told the launcher why, unless it was killed. The init, if it was born, ends as we do.
+        os.waitpid(birth.creator, 0)
+        # The creator has told why, unless it was killed. The init, if it was born, ends as we do.
         finish_container(request, None, b"", 0)
         if not answer:
             text = b"the process that creates the container was killed"
             _write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
         return
     _init.append(os.pidfd_open(int(pid)))
-    _write(writer, b'{"name": "%s", "pid": %s, "started": %s}\n' % (request["name"].encode(), pid, started))
-    os.waitpid(child, 0)
+    os.waitpid(birth.creator, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    error = _watch(request, log, (reader, init_up[0]), {out_reader: "stdout", err_reader: "stderr"})
+    error = _watch(request, log, (reader, birth.init), {birth.out: "stdout", birth.err: "stderr"})
     finish_container(request, int(pid), error, log)
 
 

@@ -24,11 +24,11 @@ from .channel import Channel
 from .hooks import run_hooks
 from .init import Init, plan_outside, run_init
 from .operations import execute_all
-from .state import State, create_state
+from .state import State, create_state, find_freezer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from .console import ConsoleSender
@@ -59,6 +59,8 @@ class CreateOptions:
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
         self.seccomp = b""
+        self.new_keyring = True
+        self.debug: Callable[[str], None] | None = None
         self.creator = (os.getpid(), start_time(os.getpid()))
 
 
@@ -95,6 +97,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
             "annotations": spec.get("annotations") or {},
+            "freezer": find_freezer(options.membership),
             "creator": list(options.creator),
         },
     )
@@ -132,11 +135,15 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init.preserve_fds = options.preserve_fds
         init.move_root = options.move_root
         init.die_with_parent = options.die_with_parent
+        init.new_keyring = options.new_keyring
+        init.debug = options.debug is not None
         execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)
         theirs.close()
+        if options.debug:
+            options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
         state.values["pid"], state.values["started"] = pid, start_time(pid)
-        _accompany(state, spec, ours, pid)
+        _accompany(state, spec, ours, pid, options.debug)
         return Created(state, pidfd, ours)
     except BaseException:
         if pid:
@@ -215,7 +222,9 @@ def _bear_in_joined(
     return int(told), os.pidfd_open(int(told))
 
 
-def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int) -> None:
+def _accompany(
+    state: State, spec: Mapping[str, Any], channel: Channel, pid: int, debug: Callable[[str], None] | None
+) -> None:
     """Do for the init what it asks for, until it is ready and known to the state file."""
     while True:
         message = channel.hear()
@@ -223,6 +232,10 @@ def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int
             raise RuntimeFailed(f"container {state.id}: its init was killed while it was being set up")
         if "error" in message:
             raise RuntimeFailed(f"container {state.id}: {message['error']}")
+        if "debug" in message:
+            if debug:
+                debug(message["debug"])
+            continue
         if message["stage"] == "born":
             _write_maps(spec["linux"], pid)
         elif message["stage"] == "namespaces":

@@ -129,14 +129,18 @@ class SetRlimit(Operation):
 
 
 class NewSession(Operation):
-    """Lead a session, with keys of its own, and let go of the caller's terminal."""
+    """Lead a session, with keys of its own unless told otherwise, and let go of the caller's terminal."""
+
+    def __init__(self, *, new_keyring: bool = True) -> None:
+        self.new_keyring = new_keyring
 
     def __str__(self) -> str:
         return "start a session"
 
     def execute(self) -> None:
         os.setsid()
-        inherited.join_new_session_keyring()
+        if self.new_keyring:
+            inherited.join_new_session_keyring()
 
 
 class BecomeNamespaceRoot(Operation):

@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "__main__": {"cli", "cli/runtime"},
     "cli": {"host", "plan", *LOWEST},
     "cli/main": {"cli", "cli/runtime", "runtime", *LOWEST},
-    "cli/runtime": {"cli", "runtime", *LOWEST},
+    "cli/runtime": {"cli", "runtime", "linux", *LOWEST},
     "host": {"image", "cgroup", "network", "runtime", "plan", "linux", *LOWEST},
     "image": {"linux", *LOWEST},
     "cgroup": {"linux", *LOWEST},
@@ -48,6 +48,8 @@ MAY_IMPORT = {
     "paths": {"errors"},
     "errors": set[str](),
 }
+# The files of `stowage-runtime`, all of them of the part cli/runtime.
+OCI_FILES = {"runtime", "oci_options", "oci_help", "oci_exec", "oci_commands", "update", "events", "checkpoint"}
 HOST_FILES = {"containers", "exposure", "preflight", "resolve"}  # beside host.py, and of its layer
 GUARDED = {"pyroute2", "nftables"}  # the only imports that a host may lack
 MAX_FILE, MAX_FUNCTION, MAX_MAIN = 400, 50, 10
@@ -64,7 +66,9 @@ def part_of(path: tuple[str, ...]) -> str:
         return "_engine"
     if inner[0] in HOST_FILES:
         return "host"
-    return "/".join(inner) if inner in (("cli", "main"), ("cli", "runtime")) else inner[0]
+    if inner[0] == "cli" and inner[1:] and inner[1] in OCI_FILES:
+        return "cli/runtime"
+    return "/".join(inner) if inner == ("cli", "main") else inner[0]
 
 
 def imported_modules(node: ast.Import | ast.ImportFrom, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

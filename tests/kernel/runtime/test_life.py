@@ -109,7 +109,7 @@ def test_a_program_that_is_none_is_told_at_start(host):
     (upper / "bad").write_bytes(b"\x00\x01\x02 nonsense")
     (upper / "bad").chmod(0o755)
     assert isinstance(host.create("web")[0], launch.Created)
-    with pytest.raises(launch.RuntimeFailed, match="Exec format error"):
+    with pytest.raises(launch.RuntimeFailed, match="exec format error"):
         host.start("web")
     assert host.state("web").exit_code == 127
 

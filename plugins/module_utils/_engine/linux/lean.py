@@ -95,3 +95,23 @@ def dumps(value: Any) -> str:
 
 def _refuse(value: object) -> Any:
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def compact(value: Any) -> str:
+    """JSON without a space, as Go writes it."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{dumps(str(key))}:{compact(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(compact, value)) + "]"
+    return dumps(value)
+
+
+def indented(value: Any, indent: str, margin: str = "") -> str:
+    """JSON on a line for each item: json.dumps() of C before Python 3.14 has no indent."""
+    inner = margin + indent
+    if isinstance(value, dict) and value:
+        items = [f"{inner}{dumps(str(key))}: {indented(item, indent, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(items) + "\n" + margin + "}"
+    if isinstance(value, (list, tuple)) and value:
+        return "[\n" + ",\n".join(inner + indented(item, indent, inner) for item in value) + "\n" + margin + "]"
+    return dumps(value)

@@ -22,37 +22,48 @@ from .devices import TIOCSWINSZ
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import TypeVar
+
+    Sender = TypeVar("Sender", bound="DescriptorSender")
 
 
-class ConsoleSender:
-    """Sends a terminal's master over a connected socket (runc's docs/terminals.md), as conmon and containerd want."""
+class DescriptorSender:
+    """Sends a descriptor over a connected Unix socket, named as runc names it (SCM_RIGHTS, unix(7))."""
+
+    name = b"pidfd"
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     @classmethod
-    def connect(cls, path: str) -> ConsoleSender:
-        """To the Unix socket that ``--console-socket`` names."""
+    def connect(cls: type[Sender], path: str, option: str = "--console-socket") -> Sender:
+        """To the socket that ``option`` names. Raises RuntimeFailed."""
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             connection.connect(path)
         except OSError as error:
-            raise RuntimeFailed(f"--console-socket {path}: {error.strerror}") from error
+            raise RuntimeFailed(f"{option} {path}: {error.strerror or error}") from error
         return cls(connection.detach())
+
+    def __call__(self, fd: int) -> None:
+        with socket.socket(fileno=os.dup(self.fd)) as connection:
+            connection.sendmsg([self.name], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+
+    def close(self) -> None:
+        """Close the socket."""
+        os.close(self.fd)
+
+
+class ConsoleSender(DescriptorSender):
+    """Sends a terminal's master (runc's docs/terminals.md), as conmon and containerd want."""
+
+    name = b"/dev/ptmx"
 
     @classmethod
     def pair(cls) -> tuple[ConsoleSender, socket.socket]:
         """To a socket of our own."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         return cls(theirs.detach()), ours
-
-    def __call__(self, master: int) -> None:
-        with socket.socket(fileno=os.dup(self.fd)) as connection:
-            connection.sendmsg([b"/dev/ptmx"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))])
-
-    def close(self) -> None:
-        """Close the socket."""
-        os.close(self.fd)
 
 
 def receive_console(connection: socket.socket) -> int:
@@ -69,6 +80,9 @@ def receive_console(connection: socket.socket) -> int:
 
 def relay(master: int, pidfd: int) -> None:
     """Be the terminal: copy both ways until the process behind ``pidfd`` has ended and its output is out."""
+    modes = termios.tcgetattr(master)
+    modes[1] &= ~termios.ONLCR  # our own terminal makes "\n" a new line; a file shall have what the program wrote
+    termios.tcsetattr(master, termios.TCSANOW, modes)
     with _raw_mode(), _window_size(master):
         streams = {0, master}
         ended = False
@@ -110,6 +124,9 @@ def _raw_mode() -> Iterator[None]:
     saved = termios.tcgetattr(0)
     try:
         tty.setraw(0)
+        raw = termios.tcgetattr(0)
+        raw[1] |= termios.OPOST
+        termios.tcsetattr(0, termios.TCSANOW, raw)
         yield
     finally:
         termios.tcsetattr(0, termios.TCSAFLUSH, saved)

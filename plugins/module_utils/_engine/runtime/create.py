@@ -16,7 +16,7 @@ import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
 from ..linux.lean import suppress
-from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns, write_id_map
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
 from ..linux.seccomp_profile import parse_flags
@@ -24,11 +24,11 @@ from .channel import Channel
 from .hooks import run_hooks
 from .init import Init, plan_outside, run_init
 from .operations import execute_all
-from .state import State, create_state
+from .state import State, create_state, find_freezer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from .console import ConsoleSender
@@ -47,8 +47,7 @@ class Membership:
 
 class CreateOptions:
     """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent.
-    ``seccomp``: the filter of the spec, where it has been compiled already. ``rootless``: we may not limit devices,
-    and need not."""
+    ``seccomp``: the filter of the spec, where it has been compiled already."""
 
     def __init__(self) -> None:
         self.stdio: Sequence[int] = ()
@@ -57,10 +56,11 @@ class CreateOptions:
         self.move_root = False
         self.die_with_parent = False
         self.as_sibling = False
-        self.rootless = False
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
         self.seccomp = b""
+        self.new_keyring = True
+        self.debug: Callable[[str], None] | None = None
         self.creator = (os.getpid(), start_time(os.getpid()))
 
 
@@ -97,6 +97,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
             "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
             "annotations": spec.get("annotations") or {},
+            "freezer": find_freezer(options.membership),
             "creator": list(options.creator),
         },
     )
@@ -125,8 +126,6 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
     pid = 0
     try:
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
-        if init.has("user"):
-            from . import mappings, substitutes  # noqa: F401 -- now, because its root may not see where we are installed
         init.seccomp, init.seccomp_flags = program
         init.state = {**state.told(), "status": "creating"}
         init.task_files = options.membership.task_files
@@ -136,12 +135,15 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init.preserve_fds = options.preserve_fds
         init.move_root = options.move_root
         init.die_with_parent = options.die_with_parent
-        if not options.rootless:
-            execute_all(plan_outside(init))
+        init.new_keyring = options.new_keyring
+        init.debug = options.debug is not None
+        execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)
         theirs.close()
+        if options.debug:
+            options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
         state.values["pid"], state.values["started"] = pid, start_time(pid)
-        _accompany(state, spec, ours, pid)
+        _accompany(state, spec, ours, pid, options.debug)
         return Created(state, pidfd, ours)
     except BaseException:
         if pid:
@@ -186,12 +188,17 @@ def _bear_in_joined(
     init: Init, ours: Channel, flags: int, paths: list[tuple[int, str]], cgroup: int
 ) -> tuple[int, int]:
     reader, writer = os.pipe()
+    # The user namespace first, because it decides what may be done about the others.
+    paths.sort(key=lambda entry: entry[0] != NAMESPACES["user"][0])
     # clone(CLONE_PARENT) so that the helper, too, has the parent that the init shall have.
     helper, helper_fd = clone3(flags & CLONE_PARENT)
     if helper == 0:
         status = 1
         try:
-            _join(paths)
+            for flag, path in paths:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                setns(fd, flag)
+                os.close(fd)
             pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
             if pid == 0:
                 os.close(ours.reader)
@@ -215,29 +222,9 @@ def _bear_in_joined(
     return int(told), os.pidfd_open(int(told))
 
 
-def _join(paths: list[tuple[int, str]]) -> None:
-    """Enter the namespaces: first what we may as who we are, then the user namespace, then what takes its root."""
-    opened = [(flag, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for flag, path in paths]
-    user = [entry for entry in opened if entry[0] == CLONE_NEWUSER]
-    left = []
-    for flag, path, fd in opened:
-        try:
-            if flag != CLONE_NEWUSER:
-                setns(fd, flag)
-        except PermissionError:
-            left.append((flag, path, fd))
-    for flag, path, fd in [*user, *left]:
-        # A process is not let into the user namespace that it is in (setns(2), EINVAL).
-        if flag != CLONE_NEWUSER or os.fstat(fd).st_ino != os.stat("/proc/self/ns/user").st_ino:
-            try:
-                setns(fd, flag)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
-    for _flag, _path, fd in opened:
-        os.close(fd)
-
-
-def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int) -> None:
+def _accompany(
+    state: State, spec: Mapping[str, Any], channel: Channel, pid: int, debug: Callable[[str], None] | None
+) -> None:
     """Do for the init what it asks for, until it is ready and known to the state file."""
     while True:
         message = channel.hear()
@@ -245,10 +232,12 @@ def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int
             raise RuntimeFailed(f"container {state.id}: its init was killed while it was being set up")
         if "error" in message:
             raise RuntimeFailed(f"container {state.id}: {message['error']}")
+        if "debug" in message:
+            if debug:
+                debug(message["debug"])
+            continue
         if message["stage"] == "born":
-            from .mappings import attend_birth  # imported already where there is a user namespace
-
-            attend_birth(spec, pid)
+            _write_maps(spec["linux"], pid)
         elif message["stage"] == "namespaces":
             told = {**state.told(), "status": "creating", "pid": pid}
             run_hooks(spec, "prestart", told)
@@ -258,3 +247,9 @@ def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, pid: int
             channel.release()
             return
         channel.release()
+
+
+def _write_maps(linux: Mapping[str, Any], pid: int) -> None:
+    for name, file in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
+        mappings = [(m["containerID"], m["hostID"], m["size"]) for m in linux.get(name) or ()]
+        write_id_map(f"/proc/{pid}/{file}", mappings)

@@ -13,23 +13,23 @@ import _signal as signal
 import os
 import select
 
-from ..errors import Conflict, KernelError, RuntimeFailed, StateCorrupt
+from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
-from ..linux.lean import loads, suppress
-from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
+from ..linux.lean import suppress
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
 from ..linux.process import is_alive
 from .channel import Channel
 from .create import Membership, compile_seccomp
 from .devices import OpenConsole
-from .init import DieWithParent, Environment, Execute, FindProgram, Init, plan_process
+from .init import DieWithParent, Environment, Execute, FindHome, FindProgram, Init, plan_process
 from .operations import Operation, execute_all
-from .process import BecomeNamespaceRoot, NewSession, write_file
-from .users import resolve_user
+from .process import NewSession, write_file
+from .users import User, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     from .console import ConsoleSender
@@ -44,6 +44,7 @@ class EnterOptions:
         self.send_console: ConsoleSender | None = None
         self.preserve_fds = 0
         self.die_with_parent = True
+        self.debug: Callable[[str], None] | None = None
         self.membership = Membership()
 
 
@@ -51,7 +52,7 @@ def enter_container(
     state: State, spec: Mapping[str, Any], process: dict[str, Any], options: EnterOptions
 ) -> tuple[int, int]:
     """Start ``process`` (an OCI process) in a container: pid and pidfd of a child. Raises Conflict, RuntimeFailed."""
-    if state.status() != "running":
+    if state.status() not in ("created", "running", "paused"):
         raise Conflict(f"container {state.id!r} is not running")
     target = os.pidfd_open(state.pid)
     ours, theirs = Channel.pair()
@@ -60,16 +61,16 @@ def enter_container(
         if not is_alive(state.pid, state.started):
             raise Conflict(f"container {state.id!r} is not running")
         flags = _differing_namespaces(state.pid)
-        if flags & CLONE_NEWUSER:
-            from .mappings import check_entered  # what a container without a user namespace needs nothing of
-
-            check_entered(process, state.pid)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=fifo)
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
+        init.debug = options.debug is not None
         pid, pidfd = _enter(init, ours, target, flags, options)
         theirs.close()
         message = ours.hear()
+        while message is not None and "debug" in message:
+            options.debug(message["debug"]) if options.debug else None
+            message = ours.hear()
         if message is not None:
             os.close(pidfd)
             with suppress(ChildProcessError):
@@ -137,7 +138,8 @@ def _run_entered(init: Init, options: EnterOptions) -> None:
         sender = options.send_console
         kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
-        execute_all(_plan_entered(init, options))
+        init.report("child process in init()")
+        execute_all(_plan_entered(init, options), init.report if init.debug else None)
     except Exception as error:
         with suppress(OSError):
             init.channel.tell({"error": str(error)})
@@ -150,14 +152,13 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     root = Root("/")
     root.attach()
     yield DieWithParent(True)
-    if init.has("user"):
-        yield BecomeNamespaceRoot()
     yield NewSession()
     if options.send_console:
         size = process.get("consoleSize") or {}
         user = process.get("user") or {}
         rows = (size.get("height", 0), size.get("width", 0))
         yield OpenConsole(root, options.send_console, size=rows, owner=user.get("uid", 0), bind=False)
+    yield FindHome(root, process)
     root.close()
     yield from plan_process(process, init)
     environment = Environment(process.get("env") or ())
@@ -165,6 +166,7 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     yield DieWithParent(options.die_with_parent)
     if process.get("noNewPrivileges"):
         yield from init.privileges(process).filter
+    init.report("setns_init: about to exec")
     yield Execute(process["args"], environment)
 
 
@@ -175,12 +177,7 @@ def plan_entered_process(
     process = {**spec["process"], "args": list(args), "terminal": False}
     variables = dict(item.partition("=")[::2] for item in process.get("env") or ())
     if user:
-        root = Root(f"/proc/{state.pid}/root")
-        root.attach()
-        try:
-            found = resolve_user(user, root)
-        finally:
-            root.close()
+        found = resolve_user_in(state.pid, user)
         process["user"] = {"uid": found.uid, "gid": found.gid, "additionalGids": found.groups}
         variables["HOME"] = found.home
     variables.update(env)
@@ -189,18 +186,24 @@ def plan_entered_process(
     return process
 
 
-def read_spec(state: State) -> dict[str, Any]:
-    """The configuration that a container was made from. Raises StateCorrupt."""
-    path = os.path.join(state.bundle, "config.json")
+def resolve_user_in(pid: int, text: str) -> User:
+    """Who ``text`` is by the files of the container that process ``pid`` is in."""
+    root = Root(f"/proc/{pid}/root")
+    root.attach()
     try:
-        with open(path, "rb") as file:
-            return dict(loads(file.read()))
-    except (OSError, ValueError) as error:
-        raise StateCorrupt(path, str(error)) from error
+        return resolve_user(text, root)
+    finally:
+        root.close()
 
 
-def run_on_terminal(state: State, spec: Mapping[str, Any], process: dict[str, Any], options: EnterOptions) -> int:
-    """Enter with a terminal, which is this process's own for as long as it takes."""
+def run_on_terminal(
+    state: State,
+    spec: Mapping[str, Any],
+    process: dict[str, Any],
+    options: EnterOptions,
+    entered: Callable[[int, int], None] | None = None,
+) -> int:
+    """Enter with a terminal, which is this process's own for as long as it takes. ``entered`` hears pid and pidfd."""
     from .console import ConsoleSender, receive_console, relay  # sockets and ttys, for those who want a terminal
 
     options.send_console, receiver = ConsoleSender.pair()
@@ -208,6 +211,8 @@ def run_on_terminal(state: State, spec: Mapping[str, Any], process: dict[str, An
         columns, lines = os.get_terminal_size(0)
         process["consoleSize"] = {"height": lines, "width": columns}
     pid, pidfd = enter_container(state, spec, process, options)
+    if entered:
+        entered(pid, pidfd)
     options.send_console.close()
     relay(receive_console(receiver), pidfd)
     return wait_exit(pid, pidfd)

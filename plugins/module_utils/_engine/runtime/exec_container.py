@@ -11,7 +11,7 @@ import os
 from ..errors import Conflict, NotFound
 from ..linux.process import run_program
 from .bundle import read_definition
-from .exec import EnterOptions, enter_container, plan_entered_process, read_spec, run_on_terminal, wait_exit
+from .exec import EnterOptions, enter_container, plan_entered_process, run_on_terminal, wait_exit
 from .external import external_command
 from .membership import find_membership
 from .state import State, load_state
@@ -43,7 +43,7 @@ def exec_process(
         state = load_state(paths.runtime_root, name)
     except NotFound as error:
         raise Conflict(f"container {name!r} is not running; start it first") from error
-    spec = read_spec(state)
+    spec = state.spec()
     process = plan_entered_process(state, spec, args, env=env or {}, cwd=cwd, user=user)
     process["terminal"] = tty
     if state.values.get("runtime"):

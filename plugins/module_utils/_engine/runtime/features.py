@@ -1,17 +1,15 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What ``features`` and ``spec`` print (runtime-spec 1.3, features.md, features-linux.md)."""
+"""What ``features`` prints (runtime-spec 1.3, features.md, features-linux.md)."""
 
 from __future__ import annotations
 
 from ..linux.capabilities import CAPABILITIES
 from ..linux.namespaces import NAMESPACES
 from ..linux.seccomp_profile import ACTIONS, ARCHITECTURES, FLAGS, OPERATORS
-from ..model.container import Container
 from .mount_options import FLAGS as MOUNT_FLAGS
 from .mount_options import PROPAGATION, RECURSIVE
-from .spec import oci_spec
 from .state import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -45,14 +43,3 @@ def features() -> dict[str, Any]:
             "intelRdt": {"enabled": False},
         },
     }
-
-
-def example_spec() -> dict[str, Any]:
-    """A configuration to start from: a shell in ``rootfs``, with docker's defaults."""
-    shell = Container(name="stowage", image="", args=("sh",), env=(("TERM", "xterm"),))
-    spec = oci_spec(shell, rootfs="rootfs", run_directory="", cgroups_path="")
-    spec["process"]["terminal"] = True
-    spec["mounts"] = [entry for entry in spec["mounts"] if entry["type"] != "bind"]
-    spec["annotations"] = {}
-    del spec["linux"]["cgroupsPath"]
-    return spec

@@ -83,6 +83,13 @@ class Init:
         self.preserve_fds = 0
         self.move_root = False
         self.die_with_parent = False
+        self.new_keyring = True
+        self.debug = False
+
+    def report(self, step: str) -> None:
+        """Tell the creator of a step, while somebody wants to read that."""
+        if self.debug:
+            self.channel.tell({"debug": step})
 
     @property
     def linux(self) -> Mapping[str, Any]:
@@ -109,7 +116,8 @@ def run_init(init: Init) -> NoReturn:
     try:
         inherited.set_parent_death_signal(signal.SIGKILL)
         _take_descriptors(init)
-        execute_all(plan_init(init))
+        init.report("child process in init()")
+        execute_all(plan_init(init), init.report if init.debug else None)
     except EngineError as error:
         _tell_failure(init, str(error))
     except Exception as error:
@@ -139,13 +147,12 @@ def plan_init(init: Init) -> Iterator[Operation]:
     spec, process = init.spec, init.spec["process"]
     # These first, because root of a user namespace is nobody to the files of v1 and of /proc.
     yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
-    if init.has("user"):
-        # The creator writes the maps and the score for the OOM killer, for which a user namespace's root has no say.
+    if process.get("oomScoreAdj") is not None:
+        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
+    if init.has_new("user"):
         yield TellCreator(init.channel, "born")
         yield BecomeNamespaceRoot()
-    elif process.get("oomScoreAdj") is not None:
-        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
-    yield NewSession()
+    yield NewSession(new_keyring=init.new_keyring)
     if spec.get("hostname") or spec.get("domainname"):
         yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
     if init.has_new("network"):
@@ -156,6 +163,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield from plan_process(process, init)
     environment = Environment(process.get("env") or ())
     yield FindProgram(process["args"], environment)
+    init.report("init: closing the pipe to signal completion")
+    init.debug = False
     yield TellCreator(init.channel, "ready")
     yield DieWithParent(init.die_with_parent)
     yield WaitForStart(init.fifo)
@@ -195,7 +204,8 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
         owner = (process.get("user") or {}).get("uid", 0)
         size = (size.get("height", 0), size.get("width", 0))
         yield OpenConsole(root, init.send_console, size=size, owner=owner)
-    yield PrepareUser(root, process)
+    yield FindHome(root, process)
+    yield MakeWorkingDirectory(root, process)
     for path in linux.get("readonlyPaths") or ():
         yield MakeReadOnly(root, path)
     for path in linux.get("maskedPaths") or ():
@@ -213,13 +223,6 @@ def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> 
     source = entry.get("source") or ""
     if options.bind:
         source = os.path.join(init.bundle, source)
-    if init.has("user") and not options.bind:
-        from .substitutes import MountOrBind, find_substitute  # imported already where there is one
-
-        if substitute := find_substitute(fstype, init.has):
-            operation = MountOrBind(init.root, source, destination, fstype, options)
-            operation.substitute = substitute
-            return operation
     return MountFilesystem(init.root, source, destination, fstype, options)
 
 
@@ -249,7 +252,7 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
         yield from privileges.filter
     yield from privileges.before_user
-    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or (), user_namespace=init.has("user"))
+    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or ())
     yield from privileges.after_user
     yield DieWithParent(True)
     if user.get("umask") is not None:
@@ -264,21 +267,34 @@ class Environment:
         self.variables = dict(item.partition("=")[::2] for item in items)
 
 
-class PrepareUser(Operation):
-    """HOME where the environment lacks it, by the container's /etc/passwd; and the working directory."""
+class FindHome(Operation):
+    """HOME where the environment lacks it or has it empty, by the container's /etc/passwd; as runc, for all users."""
 
     def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
         self.root = root
         self.process = process
 
     def __str__(self) -> str:
-        return "find the home of the user, make the working directory"
+        return "find the home of the user"
 
     def execute(self) -> None:
         env = self.process.get("env") or []
-        if not any(item.startswith("HOME=") for item in env) and isinstance(self.process, dict):
+        if not Environment(env).variables.get("HOME") and isinstance(self.process, dict):
             uid = (self.process.get("user") or {}).get("uid", 0)
             self.process["env"] = [*env, "HOME=" + resolve_user(str(uid), self.root).home]
+
+
+class MakeWorkingDirectory(Operation):
+    """The directory that the process starts in, where the image lacks it."""
+
+    def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
+        self.root = root
+        self.process = process
+
+    def __str__(self) -> str:
+        return f"make the working directory {self.process['cwd']}"
+
+    def execute(self) -> None:
         try:
             self.root.make_directories(self.process["cwd"])
         except OSError:
@@ -367,7 +383,7 @@ class Execute(Operation):
         self.environment = environment
 
     def __str__(self) -> str:
-        return f"exec {self.args[0]!r}"
+        return f"exec {self.args[0]}"
 
     def execute(self) -> None:
         variables = self.environment.variables

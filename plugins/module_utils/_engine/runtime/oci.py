@@ -1,122 +1,107 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The OCI operations as the command line has them: a bundle and an id, with the cgroup made and removed on the way."""
+"""The OCI operations as the command line has them, on containers that are there (oci_create.py makes them).
+
+What has a cgroup loads the cgroup package when it comes to it: `state` and `start` do without, and are fast.
+"""
 
 from __future__ import annotations
 
 import os
 
-from ..cgroup.manager import open_cgroups
-from ..errors import Conflict, EngineError, KernelError, RuntimeFailed, Unsupported
-from ..linux.files import write_atomic
-from .console import ConsoleSender, receive_console, relay
-from .create import Created, CreateOptions, create_container
-from .exec import EnterOptions, enter_container, read_spec, run_on_terminal, wait_exit
-from .hooks import run_hooks
-from .lifecycle import delete_state, kill_state, start_state
-from .membership import find_membership, membership_of
-from .resources import parse_resources
+from ..errors import Conflict, EngineError, RuntimeFailed
+from ..linux.lean import Descriptor
 from .state import State, load_state, parse_id
-from .validate import read_config, validate_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable
 
     from ..cgroup.interface import Cgroups
+    from .notify import NotifySocket
 
 
 class Runtime:
-    """``root`` holds the states (runc's --root); ``instance`` names our part of the cgroup tree; ``rootless``: we are
-    not the machine's root, who may make any cgroup."""
+    """``root`` holds the states (runc's --root); ``instance`` names our part of the cgroup tree.
 
-    def __init__(self, root: str, instance: str, *, rootless: bool = False) -> None:
+    ``given`` are the global options that were named; ``debug`` takes a line about each step where one wants to see.
+    """
+
+    def __init__(self, root: str, instance: str) -> None:
         self.root = root
         self.instance = instance
-        self.rootless = rootless
+        self.given: frozenset[str] = frozenset()
+        self.criu = "criu"
+        self.debug: Callable[[str], None] | None = None
 
     def cgroups(self) -> Cgroups:
+        from ..cgroup.manager import open_cgroups  # state and start have no need of cgroups
+
         return open_cgroups(self.instance)
 
     def state(self, identity: str) -> State:
         return load_state(self.root, identity)
 
-    def create(
-        self,
-        identity: str,
-        bundle: str,
-        *,
-        pid_file: str = "",
-        console_socket: str = "",
-        no_pivot: bool = False,
-        preserve_fds: int = 0,
-    ) -> Created:
-        """Create a container out of a bundle, on this process's streams. The cgroup goes again where that fails."""
-        spec = self._read(identity, bundle)
-        options = CreateOptions()
-        options.move_root = no_pivot
-        options.preserve_fds = preserve_fds
-        terminal = bool(spec["process"].get("terminal"))
-        if terminal != bool(console_socket):
-            what = "is needed, because process.terminal is true" if terminal else "is for process.terminal alone"
-            raise RuntimeFailed(f"--console-socket {what}")
-        if console_socket:
-            options.send_console = ConsoleSender.connect(console_socket)
-        return self._create(identity, bundle, spec, options, pid_file)
+    def start(self, identity: str, *, attached: bool = False) -> None:
+        """Start a created container, then run its poststart hooks; where one fails, so does the start (spec 1.3).
 
-    def run(
-        self, identity: str, bundle: str, *, pid_file: str, console_socket: str, detach: bool, **options: Any
-    ) -> int:
-        """Create and start; unless detached, stay with it to its end, remove it and return its exit code."""
-        if detach:
-            self.create(identity, bundle, pid_file=pid_file, console_socket=console_socket, **options)
-            self.start(identity)
-            return 0
-        spec = self._read(identity, bundle)
-        settings = CreateOptions()
-        settings.die_with_parent = True
-        settings.move_root = options.get("no_pivot", False)
-        settings.preserve_fds = options.get("preserve_fds", 0)
-        receiver = None
-        if spec["process"].get("terminal"):
-            settings.send_console, receiver = ConsoleSender.pair()
-        created = self._create(identity, bundle, spec, settings, pid_file)
-        try:
-            self.start(identity)
-            if settings.send_console and receiver:
-                settings.send_console.close()
-                relay(receive_console(receiver), created.pidfd)
-            code = wait_exit(created.pid, created.pidfd)
-            message = created.channel.hear()
-            if message and "error" in message:
-                raise RuntimeFailed(message["error"])
-            return code
-        finally:
-            self.delete(identity, force=True)
+        ``attached``: the caller stays with it. Else, if it is to tell when it is ready, we wait for that.
+        """
+        from .lifecycle import start_state  # state has no need of it
 
-    def start(self, identity: str) -> None:
-        """Start a created container, then run its poststart hooks; where one fails, so does the start (spec 1.3)."""
         state = self.state(identity)
+        notify = self._bind_notify(identity)
         start_state(state)
-        try:
-            run_hooks(read_spec(state), "poststart", state.told())
-        except RuntimeFailed:
-            self.delete(identity, force=True)
-            raise
+        if notify:
+            with Descriptor(os.pidfd_open(state.pid)) as pidfd:
+                notify.serve(pidfd) if attached else notify.wait_ready(pidfd, state.pid)
+        hooks = state.spec().get("hooks") or {}
+        if hooks.get("poststart"):
+            from .hooks import run_hooks  # most containers have none
 
-    def kill(self, identity: str, number: int, *, everyone: bool) -> None:
-        """Send a signal to the init, or to every process in the container's cgroup."""
+            try:
+                run_hooks(state.spec(), "poststart", state.told())
+            except RuntimeFailed:
+                self.delete(identity, force=True)
+                raise
+
+    def _bind_notify(self, identity: str) -> NotifySocket | None:
+        host = os.environ.get("NOTIFY_SOCKET")
+        if not host or not os.path.isdir(os.path.join(self.root, f".notify-{identity}")):
+            return None
+        from .notify import NotifySocket  # for containers that a unit of Type=notify runs
+
+        notify = NotifySocket(host, self.root, identity)
+        notify.bind()
+        return notify
+
+    def kill(self, identity: str, signal: str, *, everyone: bool = False) -> None:
+        """Send a signal to the init; SIGKILL to all where no pid namespace of its own would take them along.
+
+        ``everyone`` is runc's old --all: it says nothing of a container that does not run.
+        """
+        from .lifecycle import kill_state, parse_signal  # state has no need of it
+
+        number = parse_signal("kill", signal)
         state = self.state(identity)
-        if not everyone:
+        if number == 9 and state.cgroups_path and not state.has_own_pids():
+            cgroups = self.cgroups()
+            if cgroups.processes(state.cgroups_path):
+                cgroups.kill(state.cgroups_path)
+                return
+        try:
             kill_state(state, number)
-            return
-        for pid in self.processes(identity):
-            os.kill(pid, number)
+        except Conflict:
+            if not everyone:
+                raise
+        if number == 9 and state.status() == "paused":
+            self.cgroups().freeze(state.cgroups_path, False)  # v1: what is frozen does not die
 
     def delete(self, identity: str, *, force: bool) -> None:
         """Remove a container; with ``force`` kill it first, and say nothing where there is none."""
+        from .lifecycle import delete_state  # state has no need of it
+
         try:
             state = self.state(identity)
         except EngineError:
@@ -124,12 +109,20 @@ class Runtime:
                 return
             raise
         delete_state(state, self.cgroups() if state.cgroups_path else None, force=force)
+        if os.path.isdir(os.path.join(self.root, f".notify-{identity}")):
+            from .notify import remove_notify  # for containers that a unit of Type=notify runs
+
+            remove_notify(self.root, identity)
 
     def freeze(self, identity: str, frozen: bool) -> None:
         """Pause or resume a container."""
         state = self.state(identity)
-        if state.status() != "running" or not state.cgroups_path:
-            raise Conflict(f"container {identity!r} is not running in a cgroup of its own")
+        status = state.status()
+        if status not in (("running", "created") if frozen else ("paused",)):
+            wanted = "running" if frozen else "paused"
+            raise Conflict(f"container {identity!r} is {status}: container not {wanted}")
+        if not state.cgroups_path:
+            raise Conflict(f"container {identity!r} has no cgroup of its own to be stopped in")
         self.cgroups().freeze(state.cgroups_path, frozen)
 
     def processes(self, identity: str) -> list[int]:
@@ -137,98 +130,15 @@ class Runtime:
         state = self.state(identity)
         if state.cgroups_path:
             return self.cgroups().processes(state.cgroups_path)
-        from .rootless import list_namespace  # root's containers always have a cgroup
+        return [state.pid] if state.status() != "stopped" else []
 
-        return list_namespace(state.pid)
-
-    def enter(
-        self,
-        identity: str,
-        process: dict[str, Any],
-        *,
-        pid_file: str,
-        console_socket: str,
-        detach: bool,
-        preserve_fds: int = 0,
-    ) -> int:
-        """Start one more process; unless detached, wait for it and return its exit code."""
+    def enterable(self, identity: str, *, ignore_paused: bool) -> State:
+        """The state of a container that one more process can be started in. Conflict where none can."""
         state = self.state(identity)
-        spec = read_spec(state)
-        validate_process(process)
-        options = EnterOptions()
-        options.membership = find_membership(state.cgroups_path, self.instance)
-        options.die_with_parent = not detach
-        options.preserve_fds = preserve_fds
-        if process.get("terminal") and not console_socket:
-            if detach:
-                raise RuntimeFailed("exec: --detach with a terminal needs --console-socket")
-            return run_on_terminal(state, spec, process, options)
-        if console_socket:
-            options.send_console = ConsoleSender.connect(console_socket)
-        pid, pidfd = enter_container(state, spec, process, options)
-        if pid_file:
-            write_pid(pid_file, pid)
-        return 0 if detach else wait_exit(pid, pidfd)
-
-    def _read(self, identity: str, bundle: str) -> dict[str, Any]:
-        if os.path.exists(os.path.join(self.root, parse_id(identity))):
-            raise Conflict(f"container with id {identity!r} already exists in {self.root}; delete it first")
-        spec = read_config(bundle)
-        linux = spec.setdefault("linux", {})
-        if os.geteuid() != 0:
-            from .rootless import check_namespaces  # what root's containers need nothing of
-
-            check_namespaces(linux)
-        if self.rootless:
-            from .rootless import prepare_rootless  # what root's containers need nothing of
-
-            prepare_rootless(spec, identity, self.instance)
-            return spec
-        path = linux.get("cgroupsPath") or identity
-        # runtime-spec, Cgroups Path: a relative one is relative to a place that the runtime chooses.
-        linux["cgroupsPath"] = path if path.startswith("/") or ":" in path else f"/{self.instance}/{path}"
-        if not spec.get("process"):
-            raise Unsupported("config.json: process: there is nothing to create without it")
-        return spec
-
-    def _create(
-        self, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions, pid_file: str
-    ) -> Created:
-        path = spec["linux"]["cgroupsPath"]
-        cgroups = self._prepare_cgroup(spec) if path else None
-        options.rootless = self.rootless
-        try:
-            if cgroups:
-                options.membership = membership_of(cgroups, path)
-            created = create_container(self.root, identity, bundle, spec, options)
-        except BaseException:
-            if cgroups:
-                cgroups.destroy(path)
-            raise
-        if pid_file:
-            try:
-                write_pid(pid_file, created.pid)
-            except RuntimeFailed:
-                self.delete(identity, force=True)
-                raise
-        return created
-
-    def _prepare_cgroup(self, spec: Mapping[str, Any]) -> Cgroups:
-        cgroups, path = self.cgroups(), spec["linux"]["cgroupsPath"]
-        try:
-            cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
-        except KernelError as error:
-            if not self.rootless:
-                raise
-            from .rootless import explain_refused  # what root's containers need nothing of
-
-            raise explain_refused(error, path) from error
-        return cgroups
-
-
-def write_pid(path: str, pid: int) -> None:
-    """A pid file, whole or not there. Raises RuntimeFailed."""
-    try:
-        write_atomic(os.path.abspath(path), str(pid).encode(), mode=0o644, durable=False)
-    except OSError as error:
-        raise RuntimeFailed(f"--pid-file {path}: {error.strerror}") from error
+        status = state.status()
+        if status in ("stopped", "creating"):
+            raise Conflict(f"container {identity!r} is not running: cannot exec in a {status} container")
+        if status == "paused" and not ignore_paused:
+            told = "cannot exec in a paused container (use --ignore-paused to override)"
+            raise Conflict(f"container {identity!r}: {told}")
+        return state

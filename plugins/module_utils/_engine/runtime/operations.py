@@ -11,7 +11,7 @@ from ..errors import RuntimeFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 class Operation:
@@ -32,13 +32,17 @@ class OperationFailed(RuntimeFailed):
         path = os.fsdecode(cause.filename or "")
         told = str(operation)
         where = f" ({path})" if path and not path.startswith("/proc/self/fd/") and path not in told else ""
-        super().__init__(f"{told}{where}: {cause.strerror or cause}")
+        why = cause.strerror or str(cause)
+        # In lower case, as Go's programs tell it, and as those that start them look for it.
+        super().__init__(f"{told}{where}: {why[:1].lower()}{why[1:]}")
 
 
-def execute_all(operations: Iterable[Operation]) -> None:
-    """Execute in order. Raises OperationFailed at the first that fails; what it and its forerunners made is in
-    namespaces that end with this process."""
+def execute_all(operations: Iterable[Operation], report: Callable[[str], None] | None = None) -> None:
+    """Execute in order, and ``report`` each before. Raises OperationFailed at the first that fails; what it and its
+    forerunners made is in namespaces that end with this process."""
     for operation in operations:
+        if report:
+            report(str(operation))
         try:
             operation.execute()
         except OSError as error:

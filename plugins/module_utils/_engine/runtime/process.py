@@ -129,14 +129,18 @@ class SetRlimit(Operation):
 
 
 class NewSession(Operation):
-    """Lead a session, with keys of its own, and let go of the caller's terminal."""
+    """Lead a session, with keys of its own unless told otherwise, and let go of the caller's terminal."""
+
+    def __init__(self, *, new_keyring: bool = True) -> None:
+        self.new_keyring = new_keyring
 
     def __str__(self) -> str:
         return "start a session"
 
     def execute(self) -> None:
         os.setsid()
-        inherited.join_new_session_keyring()
+        if self.new_keyring:
+            inherited.join_new_session_keyring()
 
 
 class BecomeNamespaceRoot(Operation):
@@ -175,23 +179,18 @@ class OwnStdio(Operation):
 class ChangeUser(Operation):
     """uid, gid and the additional gids, for good (credentials(7))."""
 
-    def __init__(self, uid: int, gid: int, groups: Sequence[int], *, user_namespace: bool = False) -> None:
+    def __init__(self, uid: int, gid: int, groups: Sequence[int], *, set_groups: bool = True) -> None:
         self.uid = uid
         self.gid = gid
         self.groups = groups
-        self.user_namespace = user_namespace
+        self.set_groups = set_groups
 
     def __str__(self) -> str:
         return f"become user {self.uid}, group {self.gid}"
 
     def execute(self) -> None:
-        try:
+        if self.set_groups:
             os.setgroups(list(self.groups))
-        except PermissionError:
-            # Where an ordinary user made the namespace, with its own group alone, nobody changes groups in it
-            # (user_namespaces(7), /proc/pid/setgroups): it keeps those that it has.
-            if not self.user_namespace or not {self.gid}.issuperset(self.groups):
-                raise
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
 

@@ -13,14 +13,19 @@ import os
 
 from ..errors import Conflict, InvalidOption, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json, remove_if_exists, write_json
-from ..linux.lean import suppress
+from ..linux.lean import loads, suppress
 from ..linux.process import is_alive
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .create import Membership
+
 OCI_VERSION = "1.3.0"
+
+# The configuration that a container was created from, in its state directory; where it is missing, the bundle has it.
+SPEC_FILE = "config.json"
 
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
@@ -76,12 +81,28 @@ class State:
         write_json(os.path.join(self.directory, "state.json"), self.values, durable=False)
 
     def status(self) -> str:
-        """creating, created, running or stopped."""
+        """creating, created, running, paused or stopped."""
         if self.pid == 0:
             return "creating" if is_alive(*self.creator) else "stopped"
         if not is_alive(self.pid, self.started):
             return "stopped"
-        return "created" if os.path.exists(self.fifo) else "running"
+        if os.path.exists(self.fifo):
+            return "created"
+        return "paused" if self._is_frozen() else "running"
+
+    def _is_frozen(self) -> bool:
+        """What the kernel says of the container's cgroup: FROZEN in v1's freezer.state, 1 in v2's cgroup.freeze."""
+        path = self.values.get("freezer")
+        if not path:
+            return False
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            return os.read(fd, 64).strip() in (b"FROZEN", b"FREEZING", b"1")
+        finally:
+            os.close(fd)
 
     def told(self) -> dict[str, Any]:
         """The state as ``state`` prints it and hooks read it."""
@@ -90,7 +111,7 @@ class State:
             "ociVersion": OCI_VERSION,
             "id": self.id,
             "status": status,
-            "pid": self.pid if status in ("created", "running") else 0,
+            "pid": self.pid if status in ("created", "running", "paused") else 0,
             "bundle": self.bundle,
             "rootfs": self.values["rootfs"],
             "created": self.values["created"],
@@ -100,6 +121,32 @@ class State:
             told["annotations"] = self.values["annotations"]
         return told
 
+    def spec(self) -> dict[str, Any]:
+        """The configuration that the container was made from. Raises StateCorrupt."""
+        path = os.path.join(self.directory, SPEC_FILE)
+        try:
+            if not os.path.exists(path):
+                path = os.path.join(self.bundle, "config.json")
+            with open(path, "rb") as file:
+                return dict(loads(file.read()))
+        except (OSError, ValueError) as error:
+            raise StateCorrupt(path, str(error)) from error
+
+    def has_own_pids(self) -> bool:
+        """Whether the end of the init is the end of all, because the pid namespace is the container's own."""
+        namespaces = (self.spec().get("linux") or {}).get("namespaces") or ()
+        return any(entry["type"] == "pid" and not entry.get("path") for entry in namespaces)
+
+    def owner(self) -> str:
+        """The name of the user whose container this is, or # and the number."""
+        uid = os.stat(self.directory).st_uid
+        try:
+            import pwd  # for `list` alone
+
+            return pwd.getpwuid(uid).pw_name
+        except (ImportError, KeyError):
+            return f"#{uid}"
+
     def remove(self) -> None:
         """Forget the container. The directory holds files alone."""
         for name in list_directory(self.directory):
@@ -108,11 +155,21 @@ class State:
             os.rmdir(self.directory)
 
 
+def find_freezer(membership: Membership) -> str:
+    """The file that tells whether the processes of a cgroup are frozen; "" where it has none."""
+    if membership.directory:
+        return os.path.join(membership.directory, "cgroup.freeze")
+    for file in membership.task_files:
+        path = os.path.join(os.path.dirname(file), "freezer.state")
+        if os.path.exists(path):
+            return path
+    return ""
+
+
 def create_state(root: str, identity: str, values: dict[str, Any]) -> State:
     """Claim ``identity`` and write its first state. Conflict where a container has that id."""
     state = State(root, parse_id(identity), values)
-    # Sticky: else what stands in $XDG_RUNTIME_DIR may be cleaned away after six hours (XDG Base Directory Spec).
-    os.makedirs(root, mode=0o1700, exist_ok=True)
+    os.makedirs(root, mode=0o700, exist_ok=True)
     try:
         os.mkdir(state.directory, 0o700)
     except FileExistsError as error:

@@ -1,0 +1,195 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``create`` and ``run`` of the command line: a bundle and an id, with the cgroup made and removed on the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import Conflict, RuntimeFailed, Unsupported
+from ..linux.files import write_atomic
+from ..linux.inherited import set_child_subreaper
+from .create import Created, CreateOptions, create_container
+from .exec import wait_exit
+from .membership import membership_of
+from .resources import parse_resources
+from .state import SPEC_FILE, parse_id
+from .validate import read_config
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import socket
+    from typing import Any
+
+    from .oci import Runtime
+
+
+class Creation:
+    """What the command line says about a new container."""
+
+    def __init__(self) -> None:
+        self.pid_file = ""
+        self.console_socket = ""
+        self.pidfd_socket = ""
+        self.preserve_fds = 0
+        self.no_pivot = False
+        self.no_new_keyring = False
+        self.detach = True
+        self.keep = False
+        self.subreaper = False
+
+
+def create(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> Created:
+    """Create a container on this process's streams. Its cgroup goes again where that fails."""
+    spec = _read(runtime, identity, bundle)
+    return _create(runtime, identity, bundle, spec, _options(spec, creation), creation)
+
+
+def run(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> int:
+    """Create and start; unless detached, stay with it to its end, remove it and return its exit code."""
+    if creation.detach:
+        create(runtime, identity, bundle, creation)
+        try:
+            runtime.start(identity)
+        except BaseException:
+            runtime.delete(identity, force=True)
+            raise
+        return 0
+    spec = _read(runtime, identity, bundle)
+    options = _options(spec, creation)
+    options.die_with_parent = True
+    receiver: socket.socket | None = None
+    if spec["process"].get("terminal"):
+        from .console import ConsoleSender  # sockets and ttys, for those who want a terminal
+
+        options.send_console, receiver = ConsoleSender.pair()
+    if creation.subreaper:
+        set_child_subreaper()
+    created = _create(runtime, identity, bundle, spec, options, creation)
+    try:
+        runtime.start(identity, attached=True)
+        return _accompany(created, options, receiver)
+    finally:
+        if not creation.keep:
+            runtime.delete(identity, force=True)
+
+
+def _accompany(created: Created, options: CreateOptions, receiver: socket.socket | None) -> int:
+    """Be the container's terminal, if it has one, to its end; its exit code."""
+    if options.send_console and receiver:
+        from .console import receive_console, relay  # sockets and ttys, for those who want a terminal
+
+        options.send_console.close()
+        relay(receive_console(receiver), created.pidfd)
+    code = wait_exit(created.pid, created.pidfd)
+    message = created.channel.hear()
+    if message and "error" in message:
+        # The program, not the container, could not be started: as a shell tells it.
+        sys.stderr.write(f"{message['error']}\n")
+    return code
+
+
+def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
+    if os.path.exists(os.path.join(runtime.root, parse_id(identity))):
+        raise Conflict(f"container with id {identity!r} already exists in {runtime.root}; delete it first")
+    spec = read_config(bundle)
+    linux = spec.setdefault("linux", {})
+    path = linux.get("cgroupsPath") or identity
+    # runtime-spec, Cgroups Path: a relative one is relative to a place that the runtime chooses.
+    linux["cgroupsPath"] = path if path.startswith("/") or ":" in path else f"/{runtime.instance}/{path}"
+    if not spec.get("process"):
+        raise Unsupported("config.json: process: there is nothing to create without it")
+    return spec
+
+
+def _options(spec: dict[str, Any], creation: Creation) -> CreateOptions:
+    """Checked: what stands in the way is told before anything is made."""
+    terminal = bool(spec["process"].get("terminal"))
+    check_terminal(terminal, creation.detach, creation.console_socket)
+    options = CreateOptions()
+    options.move_root = creation.no_pivot
+    options.new_keyring = not creation.no_new_keyring
+    listening = int(os.environ["LISTEN_FDS"]) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    if listening:
+        # sd_listen_fds(3): the container's program is process 1 of its pid namespace.
+        spec["process"]["env"] = [*(spec["process"].get("env") or ()), f"LISTEN_FDS={listening}", "LISTEN_PID=1"]
+    options.preserve_fds = listening + creation.preserve_fds
+    check_descriptors(3 + listening, creation.preserve_fds)
+    if creation.console_socket:
+        from .console import ConsoleSender  # sockets and ttys, for those who want a terminal
+
+        options.send_console = ConsoleSender.connect(creation.console_socket)
+    return options
+
+
+def _create(
+    runtime: Runtime, identity: str, bundle: str, spec: dict[str, Any], options: CreateOptions, creation: Creation
+) -> Created:
+    sender = connect_pidfd(creation.pidfd_socket)
+    if os.environ.get("NOTIFY_SOCKET"):
+        from .notify import NotifySocket  # for containers that a unit of Type=notify runs
+
+        NotifySocket(os.environ["NOTIFY_SOCKET"], runtime.root, identity).plan(spec)
+    cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
+    cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
+    try:
+        options.membership = membership_of(cgroups, path)
+        options.debug = runtime.debug
+        created = create_container(runtime.root, identity, bundle, spec, options)
+    except BaseException:
+        cgroups.destroy(path)
+        raise
+    try:
+        _keep_spec(created, bundle)
+        if sender:
+            sender(created.pidfd)
+        if creation.pid_file:
+            write_pid(creation.pid_file, created.pid)
+    except BaseException:
+        runtime.delete(identity, force=True)
+        raise
+    return created
+
+
+def _keep_spec(created: Created, bundle: str) -> None:
+    """What is changed in config.json from here on has no effect on the container (runtime-spec, Lifecycle, 2)."""
+    with open(os.path.join(bundle, "config.json"), "rb") as source:
+        content = source.read()
+    with open(os.path.join(created.state.directory, SPEC_FILE), "wb") as kept:
+        kept.write(content)
+
+
+def check_terminal(terminal: bool, detach: bool, console_socket: str) -> None:
+    """A terminal has somebody who serves it: the caller's socket, or us while we stay. Raises RuntimeFailed."""
+    if terminal and detach and not console_socket:
+        raise RuntimeFailed("--console-socket is needed: process.terminal is true, and nobody else would serve it")
+    if console_socket and not (terminal and detach):
+        raise RuntimeFailed("--console-socket is for a detached container with process.terminal alone")
+
+
+def check_descriptors(first: int, count: int) -> None:
+    """The descriptors that are to be passed on are open. Raises RuntimeFailed."""
+    for fd in range(first, first + count):
+        try:
+            os.fstat(fd)
+        except OSError as error:
+            raise RuntimeFailed(f"--preserve-fds {count}: descriptor {fd} is not open") from error
+
+
+def connect_pidfd(path: str) -> Any:
+    """What sends a pidfd to the socket that ``--pidfd-socket`` names; None where it names none."""
+    if not path:
+        return None
+    from .console import DescriptorSender  # sockets, for the few who want this
+
+    return DescriptorSender.connect(path, "--pidfd-socket")
+
+
+def write_pid(path: str, pid: int) -> None:
+    """A pid file, whole or not there. Raises RuntimeFailed."""
+    try:
+        write_atomic(os.path.abspath(path), str(pid).encode(), mode=0o644, durable=False)
+    except OSError as error:
+        raise RuntimeFailed(f"--pid-file {path}: {error.strerror}") from error

@@ -117,6 +117,15 @@ def parse_flags(seccomp: Mapping[str, Any]) -> int:
     return flags
 
 
+def permits(seccomp: Mapping[str, Any], name: str) -> bool:
+    """Whether a valid profile (an empty one: all) lets the system call ``name`` through whatever its arguments."""
+    rules = [rule for _where, rule in _items(seccomp, "syscalls", "linux.seccomp") if name in rule["names"]]
+    actions = [rule["action"] for rule in rules if not rule.get("args")]
+    if not actions:
+        actions = [seccomp.get("defaultAction", "SCMP_ACT_ALLOW"), *(rule["action"] for rule in rules)]
+    return all(action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG") for action in actions)
+
+
 def parse_default(seccomp: Mapping[str, Any]) -> int:
     """What the filter returns where no rule decides."""
     action = seccomp.get("defaultAction")

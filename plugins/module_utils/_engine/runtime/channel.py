@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How an init and whoever creates it talk: two pipes, lines of JSON up, single bytes down. Both ends close on exec."""
+"""How an init and whoever creates it talk: two pipes, lines of JSON up, single bytes down. Both ends close on exec,
+but the init's writer only on that of its program: until then a trampoline has it."""
 
 from __future__ import annotations
 
@@ -14,6 +15,14 @@ from .operations import Operation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+def parse_line(line: bytes) -> dict[str, Any]:
+    """A message. What the trampoline says of a failure (linux/trampoline.py) is put into words, as ``error``."""
+    message = dict(loads(line))
+    if "failed" in message:
+        message["error"] = f"{message['failed']}: {os.strerror(int(message['errno'], 8))}"
+    return message
 
 
 class Channel:
@@ -43,7 +52,7 @@ class Channel:
                 return None
             self._rest += part
         line, _newline, self._rest = self._rest.partition(b"\n")
-        return dict(loads(line))
+        return parse_line(line)
 
     def pending(self) -> bool:
         """Whether a line was read already, together with the one before it."""

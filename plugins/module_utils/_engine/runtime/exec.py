@@ -22,7 +22,8 @@ from ..linux.process import is_alive
 from .channel import Channel
 from .create import Membership, compile_seccomp
 from .devices import OpenConsole
-from .init import DieWithParent, Environment, Execute, FindHome, FindProgram, Init, plan_process
+from .execution import FindProgram, MakeTrampoline
+from .init import DieWithParent, FindHome, Init, plan_process
 from .operations import Operation, execute_all
 from .process import NewSession, write_file
 from .users import User, resolve_user
@@ -160,14 +161,13 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
         yield OpenConsole(root, options.send_console, size=rows, owner=user.get("uid", 0), bind=False)
     yield FindHome(root, process)
     root.close()
+    execution = init.execution(process)
+    yield MakeTrampoline(execution)
     yield from plan_process(process, init)
-    environment = Environment(process.get("env") or ())
-    yield FindProgram(process["args"], environment)
+    yield FindProgram(execution)
     yield DieWithParent(options.die_with_parent)
-    if process.get("noNewPrivileges"):
-        yield from init.privileges(process).filter
     init.report("setns_init: about to exec")
-    yield Execute(process["args"], environment)
+    yield from execution.plan()
 
 
 def plan_entered_process(

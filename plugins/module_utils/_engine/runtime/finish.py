@@ -10,7 +10,8 @@ import time
 
 from ..errors import EngineError
 from ..linux.files import write_json
-from ..linux.lean import loads, suppress
+from ..linux.lean import suppress
+from .channel import parse_line
 from .external import delete_external
 from .logs import format_log, format_time
 from .state import State, load_state
@@ -59,7 +60,7 @@ def _record(request: dict[str, Any], pid: int, error: str, log: int) -> None:
 def _error_in(told: bytes) -> str:
     """What an init said last: nothing, a line of JSON, or words of the monitor's own."""
     try:
-        return str(loads(told)["error"]) if told.startswith(b"{") else told.decode()
+        return str(parse_line(told)["error"]) if told.startswith(b"{") else told.decode()
     except (ValueError, KeyError):
         return told.decode(errors="replace")
 

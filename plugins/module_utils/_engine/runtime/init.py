@@ -29,6 +29,7 @@ from .devices import (
     OpenConsole,
     device_rules,
 )
+from .execution import Environment, Execution, FindProgram, MakeTrampoline
 from .hooks import run_hooks
 from .mount_options import PROPAGATION, MountOptions, parse_mount_options
 from .operations import Operation, execute_all
@@ -44,7 +45,6 @@ from .process import (
     SetRlimit,
     SetUmask,
     WriteFile,
-    find_program,
     plan_sysctl,
 )
 from .rootfs import BindRoot, MakeReadOnly, MakeRootReadOnly, Mask, MountFilesystem, PivotRoot, SetPropagation
@@ -110,6 +110,16 @@ class Init:
             last_capability=self.last_capability,
         )
 
+    def execution(self, process: Mapping[str, Any]) -> Execution:
+        """How ``process`` becomes its program; to be asked for when its environment is complete."""
+        late = process.get("noNewPrivileges")
+        return Execution(
+            process,
+            self.channel,
+            profile=self.linux.get("seccomp") or {},
+            late_filter=(self.seccomp, self.seccomp_flags) if late else (b"", 0),
+        )
+
 
 def run_init(init: Init) -> NoReturn:
     """Be the init: never returns."""
@@ -160,9 +170,10 @@ def plan_init(init: Init) -> Iterator[Operation]:
     for name, value in (init.linux.get("sysctl") or {}).items():
         yield plan_sysctl(name, value)
     yield from plan_rootfs(init)
+    execution = init.execution(process)
+    yield MakeTrampoline(execution)
     yield from plan_process(process, init)
-    environment = Environment(process.get("env") or ())
-    yield FindProgram(process["args"], environment)
+    yield FindProgram(execution)
     init.report("init: closing the pipe to signal completion")
     init.debug = False
     yield TellCreator(init.channel, "ready")
@@ -170,9 +181,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state)
-    if process.get("noNewPrivileges"):
-        yield from init.privileges(process).filter
-    yield Execute(process["args"], environment)
+    yield from execution.plan()
 
 
 def plan_outside(init: Init) -> Iterator[Operation]:
@@ -260,13 +269,6 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
     yield ChangeDirectory(process["cwd"])
 
 
-class Environment:
-    """``env`` of a process: the last of a name counts."""
-
-    def __init__(self, items: Sequence[str]) -> None:
-        self.variables = dict(item.partition("=")[::2] for item in items)
-
-
 class FindHome(Operation):
     """HOME where the environment lacks it or has it empty, by the container's /etc/passwd; as runc, for all users."""
 
@@ -343,20 +345,6 @@ class DieWithParent(Operation):
         inherited.set_parent_death_signal(signal.SIGKILL if self.die else 0)
 
 
-class FindProgram(Operation):
-    """Look the program up now, so that a wrong name is an error of create."""
-
-    def __init__(self, args: Sequence[str], environment: Environment) -> None:
-        self.args = args
-        self.environment = environment
-
-    def __str__(self) -> str:
-        return f"exec {self.args[0]!r}"
-
-    def execute(self) -> None:
-        find_program(self.args, self.environment.variables)
-
-
 class WaitForStart(Operation):
     """Wait until somebody writes to exec.fifo, which this process has had open since before it lost sight of it."""
 
@@ -373,22 +361,6 @@ class WaitForStart(Operation):
             # Opened and closed again without a word.
             raise RuntimeFailed("exec.fifo was closed by whoever opened it to start the container")
         os.read(self.fifo, 1)
-
-
-class Execute(Operation):
-    """Become the program."""
-
-    def __init__(self, args: Sequence[str], environment: Environment) -> None:
-        self.args = args
-        self.environment = environment
-
-    def __str__(self) -> str:
-        return f"exec {self.args[0]}"
-
-    def execute(self) -> None:
-        variables = self.environment.variables
-        inherited.reset_signals()
-        os.execve(find_program(self.args, variables), list(self.args), variables)
 
 
 def own_identity() -> tuple[int, int]:

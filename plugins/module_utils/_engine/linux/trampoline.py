@@ -1,0 +1,205 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A trampoline is a static ELF program of a kilobyte, made here, that a container's process becomes before its payload.
+
+While a process of ours runs in a container, /proc/self/exe there is the host's Python. Were that executed (as the
+entrypoint, by a ``#!`` line, as an ELF interpreter) or opened from inside, the host's file could be written to
+(CVE-2019-5736). So the process first becomes a trampoline, out of a file in memory that is sealed and that no two
+processes share; what /proc/self/exe leads to when the payload is executed is that.
+
+It runs a table of system calls, in this order: the capabilities that an execve(2) in between would lose are set, the
+pipe to its creator is made to close on exec, the seccomp filter is installed, and execve(2): argv[0] is the payload's
+path, the rest its argv. An error is told to the pipe as a line of JSON, ``{"failed": "exec 'x'", "errno": "0002"}``
+(octal), and the exit status is 127. Whoever executes the trampoline again, as a payload, gets that status too: the pipe
+is not open there. As the last call before it is seccomp(2), a filter need not allow more than execve(2).
+
+Source: elf(5), execve(2), capabilities(7), memfd_create(2); trampoline_code.py has the machine code.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+
+from .lean import dumps
+from .trampoline_code import MACHINES
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Union
+
+    from .trampoline_code import Machine
+
+    Argument = Union[int, bytes]  # bytes stand for their address
+
+# The file is mapped twice: its code at one address, its table, which is written to, at the other.
+_CODE, _DATA = 0x400000, 0x800000
+_ENTRY_OFFSET, _TABLE_OFFSET = 0xE8, 0x200
+_PAGE = 0x10000  # no architecture of ours has larger ones
+
+_F_SETFD, _FD_CLOEXEC = 2, 1
+_SECCOMP_SET_MODE_FILTER = 1
+_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER = 47, 3
+_LINUX_CAPABILITY_VERSION_3 = 0x20080522
+_SIG_BLOCK, _SIGPIPE = 0, 13
+_FAILED = 127
+_NOWHERE = 0  # after exit_group(2), which a filter may forbid: the address 0 ends the process all the same
+
+# linux/memfd.h, linux/fcntl.h
+MFD_EXEC = 0x10  # Linux 6.3
+F_ADD_SEALS = 1033
+F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE = 1, 2, 4, 8
+
+
+class Capabilities:
+    """The sets that the payload shall be executed with, where those that execve(2) leaves are fewer."""
+
+    def __init__(self, effective: int, permitted: int, inheritable: int, ambient: int) -> None:
+        self.effective = effective
+        self.permitted = permitted
+        self.inheritable = inheritable
+        self.ambient = ambient
+
+
+def own_machine() -> Machine | None:
+    """The machine that this Python is compiled for; None where there is no code for it."""
+    name, bits = os.uname().machine, 8 * struct.calcsize("P")
+    for prefix, known in (("i", "x86"), ("arm", "arm")):
+        if name.startswith(prefix):
+            name = known
+    if bits == 32:  # a 32-bit Python on a 64-bit kernel; one for x32 finds nothing
+        name = {"aarch64": "arm", "x86_64": "x86" if struct.calcsize("l") == struct.calcsize("q") else ""}.get(
+            name, name
+        )
+    machine = MACHINES.get(name)
+    return machine if machine and machine.bits == bits else None
+
+
+def build_trampoline(
+    machine: Machine,
+    teller: int,
+    told: str,
+    *,
+    seccomp: tuple[bytes, int] = (b"", 0),
+    capabilities: Capabilities | None = None,
+) -> bytes:
+    """The ELF file. ``teller`` is the pipe's descriptor, ``told`` what it says of a failing execve, ``seccomp`` a
+    filter and its flags (no_new_privs must be set)."""
+    program, flags = seccomp
+    table = _Table(machine)
+    give_up = table.add("exit_group", _FAILED)
+    table.execute(otherwise=table.tell(teller, told, give_up))
+    step = table.first
+    if program:
+        fprog = table.pack(len(program) // 8, table.address(program))  # struct sock_fprog, its padding included
+        otherwise = table.tell(teller, "load the seccomp filter", give_up)
+        step = table.add("seccomp", _SECCOMP_SET_MODE_FILTER, flags, fprog, then=step, otherwise=otherwise)
+    close = table.add("close", teller, then=step, otherwise=give_up)
+    step = table.add("fcntl", teller, _F_SETFD, _FD_CLOEXEC, then=step, otherwise=close)
+    if capabilities:
+        step = _set_capabilities(table, capabilities, step, table.tell(teller, "set the capabilities", give_up))
+    return table.assemble(start=step)
+
+
+def _set_capabilities(table: _Table, sets: Capabilities, step: int, otherwise: int) -> int:
+    """capset(2), which takes from the ambient set what is not inheritable; then that what else is not wanted there."""
+    left = sets.permitted & sets.inheritable & ~sets.ambient
+    for number in range(left.bit_length()):
+        if left >> number & 1:
+            step = table.add(
+                "prctl", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER, number, 0, 0, then=step, otherwise=otherwise
+            )
+    masks = (sets.effective, sets.permitted, sets.inheritable)
+    order = table.machine.order
+    data = struct.pack(order + "6I", *(mask & 0xFFFFFFFF for mask in masks), *(mask >> 32 for mask in masks))
+    header = struct.pack(order + "Ii", _LINUX_CAPABILITY_VERSION_3, 0)
+    return table.add("capset", header, data, then=step, otherwise=otherwise)
+
+
+class _Table:
+    """The table and the data that it points to, written from the end of what happens to its beginning."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+        self._word = "I" if machine.bits == 32 else "Q"
+        self._content = bytearray((2 + 8) * machine.bits // 8)  # start, digits, the entry of execve
+        self.first = _DATA + _TABLE_OFFSET + 2 * machine.bits // 8
+        self._digits = self.address(b'0000"}\n')
+
+    def pack(self, *words: int) -> bytes:
+        return struct.pack(f"{self.machine.order}{len(words)}{self._word}", *words)
+
+    def address(self, content: bytes) -> int:
+        """Where ``content`` is, from now on."""
+        self._content += bytes(-len(self._content) % 8)
+        here = _DATA + _TABLE_OFFSET + len(self._content)
+        self._content += content
+        return here
+
+    def _entry(self, call: str, arguments: Sequence[Argument], then: int, otherwise: int) -> bytes:
+        words = [self.address(word) if isinstance(word, bytes) else word for word in arguments]
+        words += [0] * (5 - len(words))
+        return self.pack(self.machine.numbers[call], *words, then, otherwise)
+
+    def add(self, call: str, *arguments: Argument, then: int = _NOWHERE, otherwise: int = _NOWHERE) -> int:
+        """An entry; its address."""
+        return self.address(self._entry(call, arguments, then, otherwise))
+
+    def execute(self, *, otherwise: int) -> None:
+        """The entry whose arguments come from the stack."""
+        size = self.machine.bits // 8
+        self._content[2 * size : 10 * size] = self._entry("execve", (), _NOWHERE, otherwise)
+
+    def tell(self, teller: int, what: str, then: int) -> int:
+        """Say that ``what`` failed, in one write(2) to a pipe that perhaps nobody reads any more."""
+        prefix = b'{"failed": %s, "errno": "' % dumps(what[:500]).encode()
+        parts = self.pack(self.address(prefix), len(prefix), self._digits, len(b'0000"}\n'))
+        write = self.add("writev", teller, parts, 2, then=then, otherwise=then)
+        signals = struct.pack(self.machine.order + "Q", 1 << (_SIGPIPE - 1))
+        return self.add("rt_sigprocmask", _SIG_BLOCK, signals, 0, len(signals), then=write, otherwise=write)
+
+    def assemble(self, *, start: int) -> bytes:
+        """The file."""
+        machine, size = self.machine, self.machine.bits // 8
+        self._content[: 2 * size] = self.pack(start, self._digits)
+        total = _TABLE_OFFSET + len(self._content)
+        wide = machine.bits == 64
+        identity = b"\x7fELF" + bytes([2 if wide else 1, 1 if machine.order == "<" else 2, 1]) + bytes(9)
+        header = struct.pack(
+            f"{machine.order}HHI3{self._word}I6H",
+            *(2, machine.machine, 1),  # ET_EXEC
+            *(_CODE + _ENTRY_OFFSET, 64 if wide else 52, 0, machine.flags),
+            *(64 if wide else 52, 56 if wide else 32, 3, 0, 0, 0),
+        )
+        segments = [_segment(machine, 1, flags, at, total) for at, flags in ((_CODE, 5), (_DATA, 6))]  # PT_LOAD: RX, RW
+        segments.append(_segment(machine, 0x6474E551, 6, 0, 0))  # PT_GNU_STACK: one that cannot be executed
+        headers = identity + header + b"".join(segments)
+        return (headers.ljust(_ENTRY_OFFSET, b"\0") + machine.code()).ljust(_TABLE_OFFSET, b"\0") + bytes(self._content)
+
+
+def _segment(machine: Machine, kind: int, flags: int, address: int, size: int) -> bytes:
+    if machine.bits == 64:
+        return struct.pack(machine.order + "II6Q", kind, flags, 0, address, address, size, size, _PAGE)
+    return struct.pack(machine.order + "8I", kind, 0, address, address, size, size, flags, _PAGE)
+
+
+def open_sealed(content: bytes) -> int:
+    """A file in memory that can be executed, and that nobody can change any more; it closes on exec.
+
+    Raises PermissionError where vm.memfd_noexec is 2 and there is no other way.
+    """
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create("trampoline", flags | MFD_EXEC)
+    except PermissionError:
+        from .tmpfs_file import open_on_tmpfs  # for hosts with vm.memfd_noexec=2 alone
+
+        return open_on_tmpfs(content)
+    except OSError:  # EINVAL: Linux before 6.3
+        fd = os.memfd_create("trampoline", flags)
+    os.write(fd, content)
+    fcntl.fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+    return fd

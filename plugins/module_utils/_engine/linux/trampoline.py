@@ -9,7 +9,7 @@ entrypoint, by a ``#!`` line, as an ELF interpreter) or opened from inside, the 
 processes share; what /proc/self/exe leads to when the payload is executed is that.
 
 It runs a table of system calls, in this order: the capabilities that an execve(2) in between would lose are set, the
-pipe to its creator is made to close on exec, the seccomp filter is installed, and execve(2): argv[0] is the payload's
+pipes to its creator are made to close on exec, the seccomp filter is installed, and execve(2): argv[0] is the payload's
 path, the rest its argv. An error is told to the pipe as a line of JSON, ``{"failed": "exec 'x'", "errno": "0002"}``
 (octal), and the exit status is 127. Whoever executes the trampoline again, as a payload, gets that status too: the pipe
 is not open there. As the last call before it is seccomp(2), a filter need not allow more than execve(2).
@@ -83,11 +83,13 @@ def build_trampoline(
     teller: int,
     told: str,
     *,
+    held: Sequence[int] = (),
     seccomp: tuple[bytes, int] = (b"", 0),
     capabilities: Capabilities | None = None,
 ) -> bytes:
-    """The ELF file. ``teller`` is the pipe's descriptor, ``told`` what it says of a failing execve, ``seccomp`` a
-    filter and its flags (no_new_privs must be set)."""
+    """The ELF file. ``teller`` is the pipe's descriptor, ``told`` what it says of a failing execve; ``held`` are
+    further descriptors that tell somebody by their end that the payload runs. ``seccomp`` is a filter and its flags
+    (no_new_privs must be set)."""
     program, flags = seccomp
     table = _Table(machine)
     give_up = table.add("exit_group", _FAILED)
@@ -97,8 +99,9 @@ def build_trampoline(
         fprog = table.pack(len(program) // 8, table.address(program))  # struct sock_fprog, its padding included
         otherwise = table.tell(teller, "load the seccomp filter", give_up)
         step = table.add("seccomp", _SECCOMP_SET_MODE_FILTER, flags, fprog, then=step, otherwise=otherwise)
-    close = table.add("close", teller, then=step, otherwise=give_up)
-    step = table.add("fcntl", teller, _F_SETFD, _FD_CLOEXEC, then=step, otherwise=close)
+    for fd in (teller, *held):
+        close = table.add("close", fd, then=step, otherwise=give_up)
+        step = table.add("fcntl", fd, _F_SETFD, _FD_CLOEXEC, then=step, otherwise=close)
     if capabilities:
         step = _set_capabilities(table, capabilities, step, table.tell(teller, "set the capabilities", give_up))
     return table.assemble(start=step)

@@ -21,7 +21,8 @@ def parse_line(line: bytes) -> dict[str, Any]:
     """A message. What the trampoline says of a failure (linux/trampoline.py) is put into words, as ``error``."""
     message = dict(loads(line))
     if "failed" in message:
-        message["error"] = f"{message['failed']}: {os.strerror(int(message['errno'], 8))}"
+        why = os.strerror(int(message["errno"], 8))
+        message["error"] = f"{message['failed']}: {why[:1].lower()}{why[1:]}"  # as OperationFailed does
     return message
 
 

@@ -57,12 +57,11 @@ def enter_container(
         raise Conflict(f"container {state.id!r} is not running")
     target = os.pidfd_open(state.pid)
     ours, theirs = Channel.pair()
-    fifo = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         if not is_alive(state.pid, state.started):
             raise Conflict(f"container {state.id!r} is not running")
         flags = _differing_namespaces(state.pid)
-        init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=fifo)
+        init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
@@ -82,7 +81,6 @@ def enter_container(
         raise KernelError(f"entering container {state.id}", error) from error
     finally:
         os.close(target)
-        os.close(fifo)
         with suppress(OSError):
             ours.close()
 

@@ -43,6 +43,7 @@ class Execution:
         process: Mapping[str, Any],
         channel: Channel,
         *,
+        fifo: int,
         profile: Mapping[str, Any],
         late_filter: tuple[bytes, int],
     ) -> None:
@@ -50,6 +51,8 @@ class Execution:
         self.args: Sequence[str] = process["args"]
         self.environment = Environment(process.get("env") or ())
         self.channel = channel
+        # What tells somebody by its end that the program runs.
+        self.held = (fifo,) if fifo >= 0 else ()
         self.late_filter = late_filter
         # Without no_new_privs, or with a listener, the filter is there before the trampoline is entered.
         self.filtered_by = {} if late_filter[0] else profile
@@ -89,6 +92,7 @@ class MakeTrampoline(Operation):
             machine,
             execution.channel.writer,
             str(execution),
+            held=execution.held,
             seccomp=execution.late_filter,
             capabilities=execution.capabilities,
         )
@@ -142,6 +146,7 @@ class Execute(Operation):
         if sets:
             # What is ambient survives into the trampoline, which sets them as they shall be.
             apply_sets(sets.permitted, sets.permitted, sets.permitted | sets.inheritable, sets.permitted)
-        os.set_inheritable(execution.channel.writer, True)
+        for fd in (execution.channel.writer, *execution.held):
+            os.set_inheritable(fd, True)
         # execveat(2) with AT_EMPTY_PATH, in glibc (2.27) and musl alike: /proc need not be there.
         os.execve(execution.trampoline, [path, *args], variables)

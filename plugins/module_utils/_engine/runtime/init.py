@@ -116,6 +116,7 @@ class Init:
         return Execution(
             process,
             self.channel,
+            fifo=self.fifo,
             profile=self.linux.get("seccomp") or {},
             late_filter=(self.seccomp, self.seccomp_flags) if late else (b"", 0),
         )

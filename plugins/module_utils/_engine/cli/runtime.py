@@ -16,6 +16,7 @@ from ..errors import EngineError, InvalidOption
 from ..linux.lean import compact, dumps, indented
 from ..paths import Paths
 from ..runtime.oci import Runtime
+from ..runtime.rootless import default_root, is_rootless
 from .oci_options import GLOBAL, OPTIONS, STOP_AT_WORD, Words
 
 TYPE_CHECKING = False
@@ -72,11 +73,12 @@ def _run(top: Words) -> int:
 
 def _runtime(top: Words) -> Runtime:
     paths = Paths.from_environment()
-    root = os.path.abspath(top.text("root") or paths.runtime_root)
+    root = os.path.abspath(top.text("root") or default_root() or paths.runtime_root)
     if root == "/":
         raise InvalidOption("stowage-runtime --root", top.text("root"), "a directory, not /")
     runtime = Runtime(root, paths.instance)
     runtime.given = frozenset(top.options)
+    runtime.rootless = is_rootless(top.text("rootless"))
     runtime.criu = top.text("criu", "criu")
     if top.flag("debug"):
         runtime.debug = lambda message: write_log(top, "debug", message)

@@ -16,7 +16,7 @@ import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
 from ..linux.lean import suppress
-from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns, write_id_map
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
 from ..linux.seccomp_profile import parse_flags
@@ -47,7 +47,8 @@ class Membership:
 
 class CreateOptions:
     """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent.
-    ``seccomp``: the filter of the spec, where it has been compiled already."""
+    ``seccomp``: the filter of the spec, where it has been compiled already. ``rootless``: we may not limit devices,
+    and need not."""
 
     def __init__(self) -> None:
         self.stdio: Sequence[int] = ()
@@ -56,6 +57,7 @@ class CreateOptions:
         self.move_root = False
         self.die_with_parent = False
         self.as_sibling = False
+        self.rootless = False
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
         self.seccomp = b""
@@ -126,6 +128,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
     pid = 0
     try:
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
+        if init.has("user"):
+            from . import mappings, substitutes  # noqa: F401 -- now, because its root may not see where we are installed
         init.seccomp, init.seccomp_flags = program
         init.state = {**state.told(), "status": "creating"}
         init.task_files = options.membership.task_files
@@ -137,7 +141,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init.die_with_parent = options.die_with_parent
         init.new_keyring = options.new_keyring
         init.debug = options.debug is not None
-        execute_all(plan_outside(init))
+        if not options.rootless:
+            execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)
         theirs.close()
         if options.debug:
@@ -188,17 +193,12 @@ def _bear_in_joined(
     init: Init, ours: Channel, flags: int, paths: list[tuple[int, str]], cgroup: int
 ) -> tuple[int, int]:
     reader, writer = os.pipe()
-    # The user namespace first, because it decides what may be done about the others.
-    paths.sort(key=lambda entry: entry[0] != NAMESPACES["user"][0])
     # clone(CLONE_PARENT) so that the helper, too, has the parent that the init shall have.
     helper, helper_fd = clone3(flags & CLONE_PARENT)
     if helper == 0:
         status = 1
         try:
-            for flag, path in paths:
-                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-                setns(fd, flag)
-                os.close(fd)
+            _join(paths)
             pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
             if pid == 0:
                 os.close(ours.reader)
@@ -222,6 +222,28 @@ def _bear_in_joined(
     return int(told), os.pidfd_open(int(told))
 
 
+def _join(paths: list[tuple[int, str]]) -> None:
+    """Enter the namespaces: first what we may as who we are, then the user namespace, then what takes its root."""
+    opened = [(flag, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for flag, path in paths]
+    user = [entry for entry in opened if entry[0] == CLONE_NEWUSER]
+    left = []
+    for flag, path, fd in opened:
+        try:
+            if flag != CLONE_NEWUSER:
+                setns(fd, flag)
+        except PermissionError:
+            left.append((flag, path, fd))
+    for flag, path, fd in [*user, *left]:
+        # A process is not let into the user namespace that it is in (setns(2), EINVAL).
+        if flag != CLONE_NEWUSER or os.fstat(fd).st_ino != os.stat("/proc/self/ns/user").st_ino:
+            try:
+                setns(fd, flag)
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, path) from error
+    for _flag, _path, fd in opened:
+        os.close(fd)
+
+
 def _accompany(
     state: State, spec: Mapping[str, Any], channel: Channel, pid: int, debug: Callable[[str], None] | None
 ) -> None:
@@ -237,7 +259,9 @@ def _accompany(
                 debug(message["debug"])
             continue
         if message["stage"] == "born":
-            _write_maps(spec["linux"], pid)
+            from .mappings import attend_birth  # imported already where there is a user namespace
+
+            attend_birth(spec, pid)
         elif message["stage"] == "namespaces":
             told = {**state.told(), "status": "creating", "pid": pid}
             run_hooks(spec, "prestart", told)
@@ -247,9 +271,3 @@ def _accompany(
             channel.release()
             return
         channel.release()
-
-
-def _write_maps(linux: Mapping[str, Any], pid: int) -> None:
-    for name, file in (("uidMappings", "uid_map"), ("gidMappings", "gid_map")):
-        mappings = [(m["containerID"], m["hostID"], m["size"]) for m in linux.get(name) or ()]
-        write_id_map(f"/proc/{pid}/{file}", mappings)

@@ -108,7 +108,9 @@ class MakeDevice(Operation):
                 os.mknod(name, self.kind | self.mode, self.device, dir_fd=fd)
             except FileExistsError:
                 found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_IFMT(found.st_mode) != self.kind or found.st_rdev != self.device:
+                if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+                    self._bind()  # what an earlier container's device was bound on
+                elif stat.S_IFMT(found.st_mode) != self.kind or found.st_rdev != self.device:
                     raise
                 return
             except PermissionError:
@@ -118,9 +120,15 @@ class MakeDevice(Operation):
             os.chmod(name, self.mode, dir_fd=fd)
 
     def _bind(self) -> None:
-        self.root.make_file(self.path)
-        with self.root.opened(self.path) as target:
-            mount(self.path, fd_path(target), flags=m.MS_BIND)
+        from .substitutes import open_host_device  # imported already in a user namespace
+
+        source = open_host_device(self.path, self.kind, self.device)
+        try:
+            self.root.make_file(self.path)
+            with self.root.opened(self.path) as target:
+                mount(fd_path(source), fd_path(target), flags=m.MS_BIND)
+        finally:
+            os.close(source)
 
 
 class MakeLink(Operation):

@@ -16,7 +16,7 @@ import select
 from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
 from ..linux.lean import suppress
-from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_PARENT, NAMESPACES, clone3, setns
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
 from ..linux.process import is_alive
 from .channel import Channel
@@ -25,7 +25,7 @@ from .devices import OpenConsole
 from .execution import FindProgram, MakeTrampoline
 from .init import DieWithParent, FindHome, Init, plan_process
 from .operations import Operation, execute_all
-from .process import NewSession, write_file
+from .process import BecomeNamespaceRoot, NewSession, write_file
 from .users import User, resolve_user
 
 TYPE_CHECKING = False
@@ -61,6 +61,10 @@ def enter_container(
         if not is_alive(state.pid, state.started):
             raise Conflict(f"container {state.id!r} is not running")
         flags = _differing_namespaces(state.pid)
+        if flags & CLONE_NEWUSER:
+            from .mappings import check_entered  # what a container without a user namespace needs nothing of
+
+            check_entered(process, state.pid)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
@@ -151,6 +155,8 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     root = Root("/")
     root.attach()
     yield DieWithParent(True)
+    if init.has("user"):
+        yield BecomeNamespaceRoot()
     yield NewSession()
     if options.send_console:
         size = process.get("consoleSize") or {}

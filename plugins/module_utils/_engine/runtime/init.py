@@ -17,7 +17,6 @@ from ..linux import mount as m
 from ..linux.capabilities import observe_last_capability
 from ..linux.libc import check, libc
 from ..linux.openat2 import Root
-from ..linux.process import start_time
 from .cgroup_mounts import MountCgroups
 from .channel import Channel, TellCreator
 from .devices import (
@@ -158,11 +157,12 @@ def plan_init(init: Init) -> Iterator[Operation]:
     spec, process = init.spec, init.spec["process"]
     # These first, because root of a user namespace is nobody to the files of v1 and of /proc.
     yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
-    if process.get("oomScoreAdj") is not None:
-        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
-    if init.has_new("user"):
+    if init.has("user"):
+        # The creator writes the maps and the score for the OOM killer, for which a user namespace's root has no say.
         yield TellCreator(init.channel, "born")
         yield BecomeNamespaceRoot()
+    elif process.get("oomScoreAdj") is not None:
+        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
     yield NewSession(new_keyring=init.new_keyring)
     if spec.get("hostname") or spec.get("domainname"):
         yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
@@ -233,6 +233,10 @@ def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> 
     source = entry.get("source") or ""
     if options.bind:
         source = os.path.join(init.bundle, source)
+    if init.has("user") and not options.bind:
+        from .substitutes import plan_mount  # imported already where there is one
+
+        return plan_mount(init, source, destination, fstype, options)
     return MountFilesystem(init.root, source, destination, fstype, options)
 
 
@@ -262,7 +266,7 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
         yield from privileges.filter
     yield from privileges.before_user
-    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or ())
+    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or (), user_namespace=init.has("user"))
     yield from privileges.after_user
     yield DieWithParent(True)
     if user.get("umask") is not None:
@@ -362,9 +366,3 @@ class WaitForStart(Operation):
             # Opened and closed again without a word.
             raise RuntimeFailed("exec.fifo was closed by whoever opened it to start the container")
         os.read(self.fifo, 1)
-
-
-def own_identity() -> tuple[int, int]:
-    """Pid and start time of this process."""
-    pid = os.getpid()
-    return pid, start_time(pid)

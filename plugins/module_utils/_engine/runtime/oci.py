@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 class Runtime:
     """``root`` holds the states (runc's --root); ``instance`` names our part of the cgroup tree.
 
-    ``given`` are the global options that were named; ``debug`` takes a line about each step where one wants to see.
+    ``given`` are the global options that were named; ``debug`` takes a line about each step where one wants to see;
+    ``rootless``: we are not the machine's root, who may make any cgroup.
     """
 
     def __init__(self, root: str, instance: str) -> None:
@@ -33,6 +34,7 @@ class Runtime:
         self.instance = instance
         self.given: frozenset[str] = frozenset()
         self.criu = "criu"
+        self.rootless = False
         self.debug: Callable[[str], None] | None = None
 
     def cgroups(self) -> Cgroups:
@@ -130,7 +132,11 @@ class Runtime:
         state = self.state(identity)
         if state.cgroups_path:
             return self.cgroups().processes(state.cgroups_path)
-        return [state.pid] if state.status() != "stopped" else []
+        if state.status() == "stopped":
+            return []
+        from .rootless_cgroup import list_namespace  # root's containers have a cgroup
+
+        return list_namespace(state.pid)
 
     def enterable(self, identity: str, *, ignore_paused: bool) -> State:
         """The state of a container that one more process can be started in. Conflict where none can."""

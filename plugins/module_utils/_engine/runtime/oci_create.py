@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import Conflict, RuntimeFailed, Unsupported
+from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
 from ..linux.inherited import set_child_subreaper
 from .create import Created, CreateOptions, create_container
 from .exec import wait_exit
 from .membership import membership_of
 from .resources import parse_resources
+from .rootless import check_namespaces
 from .state import SPEC_FILE, parse_id
 from .validate import read_config
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import socket
     from typing import Any
 
+    from ..cgroup.interface import Cgroups
     from .oci import Runtime
 
 
@@ -96,11 +98,18 @@ def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
         raise Conflict(f"container with id {identity!r} already exists in {runtime.root}; delete it first")
     spec = read_config(bundle)
     linux = spec.setdefault("linux", {})
+    if not spec.get("process"):
+        raise Unsupported("config.json: process: there is nothing to create without it")
+    if os.geteuid() != 0:
+        check_namespaces(linux)
+    if runtime.rootless:
+        from .rootless_cgroup import choose_cgroup  # root's containers are where root says
+
+        choose_cgroup(spec, identity, runtime.instance)
+        return spec
     path = linux.get("cgroupsPath") or identity
     # runtime-spec, Cgroups Path: a relative one is relative to a place that the runtime chooses.
     linux["cgroupsPath"] = path if path.startswith("/") or ":" in path else f"/{runtime.instance}/{path}"
-    if not spec.get("process"):
-        raise Unsupported("config.json: process: there is nothing to create without it")
     return spec
 
 
@@ -132,14 +141,17 @@ def _create(
         from .notify import NotifySocket  # for containers that a unit of Type=notify runs
 
         NotifySocket(os.environ["NOTIFY_SOCKET"], runtime.root, identity).plan(spec)
-    cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
-    cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
+    path = spec["linux"]["cgroupsPath"]
+    cgroups = _prepare_cgroup(runtime, spec) if path else None
+    options.rootless = runtime.rootless
     try:
-        options.membership = membership_of(cgroups, path)
+        if cgroups:
+            options.membership = membership_of(cgroups, path)
         options.debug = runtime.debug
         created = create_container(runtime.root, identity, bundle, spec, options)
     except BaseException:
-        cgroups.destroy(path)
+        if cgroups:
+            cgroups.destroy(path)
         raise
     try:
         _keep_spec(created, bundle)
@@ -151,6 +163,19 @@ def _create(
         runtime.delete(identity, force=True)
         raise
     return created
+
+
+def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any]) -> Cgroups:
+    cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
+    try:
+        cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
+    except KernelError as error:
+        if not runtime.rootless:
+            raise
+        from .rootless_cgroup import explain_refused  # root's containers are where root says
+
+        raise explain_refused(error, path) from error
+    return cgroups
 
 
 def _keep_spec(created: Created, bundle: str) -> None:

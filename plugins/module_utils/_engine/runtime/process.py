@@ -179,18 +179,23 @@ class OwnStdio(Operation):
 class ChangeUser(Operation):
     """uid, gid and the additional gids, for good (credentials(7))."""
 
-    def __init__(self, uid: int, gid: int, groups: Sequence[int], *, set_groups: bool = True) -> None:
+    def __init__(self, uid: int, gid: int, groups: Sequence[int], *, user_namespace: bool = False) -> None:
         self.uid = uid
         self.gid = gid
         self.groups = groups
-        self.set_groups = set_groups
+        self.user_namespace = user_namespace
 
     def __str__(self) -> str:
         return f"become user {self.uid}, group {self.gid}"
 
     def execute(self) -> None:
-        if self.set_groups:
+        try:
             os.setgroups(list(self.groups))
+        except PermissionError:
+            # Where an ordinary user made the namespace, with its own group alone, nobody changes groups in it
+            # (user_namespaces(7), /proc/pid/setgroups): it keeps those that it has.
+            if not self.user_namespace or not {self.gid}.issuperset(self.groups):
+                raise
         os.setresgid(self.gid, self.gid, self.gid)
         os.setresuid(self.uid, self.uid, self.uid)
 

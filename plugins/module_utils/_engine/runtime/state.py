@@ -169,7 +169,8 @@ def find_freezer(membership: Membership) -> str:
 def create_state(root: str, identity: str, values: dict[str, Any]) -> State:
     """Claim ``identity`` and write its first state. Conflict where a container has that id."""
     state = State(root, parse_id(identity), values)
-    os.makedirs(root, mode=0o700, exist_ok=True)
+    # Sticky: else what stands in $XDG_RUNTIME_DIR may be cleaned away after six hours (XDG Base Directory Spec).
+    os.makedirs(root, mode=0o1700, exist_ok=True)
     try:
         os.mkdir(state.directory, 0o700)
     except FileExistsError as error:

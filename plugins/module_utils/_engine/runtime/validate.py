@@ -152,10 +152,15 @@ def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapp
         if spec.get(name) and "uts" not in namespaces:
             raise InvalidOption(name, spec[name], "nothing, because linux.namespaces has no uts namespace")
     for name in ("uidMappings", "gidMappings"):
-        if linux.get(name) and namespaces.get("user") != "":
-            raise InvalidOption(f"linux.{name}", linux[name], "nothing without a new user namespace")
+        # Where one is joined they mean nothing, and podman gives some.
+        if linux.get(name) and "user" not in namespaces:
+            raise InvalidOption(f"linux.{name}", linux[name], "nothing without a user namespace")
         if namespaces.get("user") == "" and not linux.get(name):
             raise InvalidOption(f"linux.{name}", linux.get(name), "a mapping for the new user namespace")
+    if "user" in namespaces:
+        from .mappings import check_mappings  # what a container without a user namespace needs nothing of
+
+        check_mappings(spec)
     return namespaces
 
 

@@ -1,0 +1,53 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The runtime run by an ordinary user, or by root of a user namespace such as podman makes for one.
+
+It needs a user namespace of the container's own, or one to join; the maps are in mappings.py, the cgroups in
+rootless_cgroup.py. Every command imports this file.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import InvalidOption
+from ..linux.idmap import in_user_namespace
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def is_rootless(wanted: str) -> bool:
+    """What ``--rootless`` says; ``auto``: whether this process is not the machine's root."""
+    if wanted in ("", "auto"):
+        return os.geteuid() != 0 or in_user_namespace()
+    if wanted not in _BOOLEANS:
+        raise InvalidOption("--rootless", wanted, "true, false or auto")
+    return _BOOLEANS[wanted]
+
+
+def default_root() -> str:
+    """Where the states of this user's containers are kept; "": where root keeps them.
+
+    podman's root of a user namespace is an ordinary user, too, unless it says that it is root (as in runc).
+    """
+    if os.geteuid() == 0 and (not in_user_namespace() or os.environ.get("USER") == "root"):
+        return ""
+    directory = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    if not os.path.isdir(directory):
+        expected = "a directory of this user's, because neither XDG_RUNTIME_DIR is set nor its default there"
+        raise InvalidOption("--root", directory, expected)
+    return os.path.join(directory, "stowage", "runtime")
+
+
+def check_namespaces(linux: Mapping[str, Any]) -> None:
+    """Raise InvalidOption where the kernel would let an ordinary user make no namespace at all."""
+    types = sorted(entry["type"] for entry in linux.get("namespaces") or ())
+    if "user" not in types:
+        expected = "a user namespace among them: an ordinary user makes no container without (see `spec --rootless`)"
+        raise InvalidOption("linux.namespaces", types, expected)

@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The cgroup of a container that an ordinary user makes: where the host lets it (cgroup-v2.rst, "Delegation").
+
+Else it is that of whoever creates the container: who names neither a cgroup nor limits has nothing to lose by it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..cgroup.manager import open_cgroups
+from ..cgroup.v2.manager import own_cgroup
+from ..errors import EngineError, InvalidOption, KernelError, RuntimeFailed
+from ..linux.cgroupfs import observe_hierarchies
+from ..linux.files import list_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def choose_cgroup(spec: dict[str, Any], identity: str, instance: str) -> None:
+    """Choose the cgroup: ``linux.cgroupsPath`` becomes an absolute path, or stays ``slice:prefix:name``, or becomes ""
+    where the container shares its creator's."""
+    linux = spec["linux"]
+    if linux.get("netDevices"):
+        raise InvalidOption(
+            "linux.netDevices", linux["netDevices"], "nothing: an ordinary user gives away no interface"
+        )
+    path = linux.get("cgroupsPath") or ""
+    if not path or not (path.startswith("/") or ":" in path):
+        base = find_delegated(instance)
+        name = path or f"{instance}-{identity}"
+        linux["cgroupsPath"] = f"{base.rstrip('/')}/{name}" if base else ""
+        if not base and (path or wants_limits(linux.get("resources") or {})):
+            raise RuntimeFailed(explain_no_cgroup("linux.cgroupsPath" if path else "linux.resources"))
+
+
+def explain_no_cgroup(option: str) -> str:
+    """Why there is none, in runc's words too, which other programs look for."""
+    return (
+        f"{option}: rootless needs no limits + no cgrouppath when no permission is granted for cgroups: this user may "
+        "make none where this process is (/proc/self/cgroup); leave it out, or have a cgroup delegated: run it under "
+        "systemd-run --user, or with --systemd-cgroup"
+    )
+
+
+def wants_limits(value: Any) -> bool:
+    """Whether ``linux.resources`` limit anything but devices, which are not there to be opened anyway."""
+    if isinstance(value, dict):
+        return any(wants_limits(item) for name, item in value.items() if name != "devices")
+    if isinstance(value, list):
+        return any(wants_limits(item) for item in value)
+    return bool(value)
+
+
+def find_delegated(instance: str) -> str:
+    """The topmost cgroup around this process that is this user's to divide, as a path of the v2 tree; "" for none.
+
+    On v1 there is none: no hierarchy is ever delegated whole.
+    """
+    try:
+        if open_cgroups(instance).kind == "v1":
+            return ""
+    except EngineError:
+        return ""
+    mount = [hierarchy.mount for hierarchy in observe_hierarchies() if hierarchy.version == 2][-1]
+    found, path = "", own_cgroup()
+    while os.access(mount + path, os.W_OK) and os.access(f"{mount}{path.rstrip('/')}/cgroup.procs", os.W_OK):
+        found = path
+        if path == "/":
+            break
+        path = os.path.dirname(path)
+    return found
+
+
+def explain_refused(error: KernelError, path: str) -> RuntimeFailed:
+    """A cgroup that was asked for and cannot be made, in runc's words too."""
+    return RuntimeFailed(
+        f"linux.cgroupsPath: {path}: unable to apply cgroup configuration: {error}: permission denied to this user; "
+        "leave it out, or let this user write there"
+    )
+
+
+def list_namespace(pid: int) -> list[int]:
+    """The processes in the pid namespace of ``pid``: a container's, where it has one and no cgroup."""
+    wanted = os.readlink(f"/proc/{pid}/ns/pid")
+    if wanted == os.readlink("/proc/self/ns/pid"):
+        return [pid]
+    found = []
+    for name in filter(str.isdigit, list_directory("/proc")):
+        try:
+            if os.readlink(f"/proc/{name}/ns/pid") == wanted:
+                found.append(int(name))
+        except OSError:  # it is gone, or another user's
+            continue
+    return found
+
+
+def is_denied(error: BaseException) -> bool:
+    """Whether the kernel refused this user something."""
+    return isinstance(error, KernelError) and error.errno in (1, 13, 30)  # EPERM, EACCES, EROFS

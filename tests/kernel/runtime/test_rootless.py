@@ -1,0 +1,361 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``stowage-runtime`` run by an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .ordinary_user import COUNT, FIRST, NAME, UID, OrdinaryUser, map_ranges
+
+needs_newuidmap = pytest.mark.skipif(shutil.which("newuidmap") is None, reason="newuidmap is not installed (uidmap)")
+
+
+@pytest.fixture
+def user(app, layer):
+    user = OrdinaryUser(app, layer)
+    try:
+        yield user
+    finally:
+        user.close()
+
+
+def wait_for(condition, timeout=10.0):
+    end = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+# Its life -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_container_runs_and_its_root_is_this_user(user):
+    done = user.run_container("sh", "-c", "id; cat /proc/self/uid_map /proc/self/gid_map; cat; exit 5", input="in\n")
+    assert done.returncode == 5, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "uid=0(root) gid=0(root)"
+    assert [line.split() for line in lines[1:3]] == [["0", str(UID), "1"]] * 2
+    assert lines[3:] == ["in"]
+    assert done.stderr == ""
+
+
+def test_create_start_state_exec_ps_kill_delete(user):
+    user.spec("sleep", "60")
+    assert user.detached("create", "-b", str(user.bundle), "--pid-file", f"{user.home}/pid", user.id).returncode == 0
+    state = json.loads(user.runtime("state", user.id).stdout)
+    assert (state["status"], state["pid"]) == ("created", int((user.home / "pid").read_text()))
+    assert user.states() == [user.id]
+    kept = stat.S_IMODE(os.stat(user.runtime_dir / "stowage/runtime").st_mode)
+    assert kept == 0o1700, "what has no sticky bit in XDG_RUNTIME_DIR may be cleaned away"
+    assert user.runtime("start", user.id).returncode == 0
+    assert user.runtime("exec", user.id, "sh", "-c", "id -u; echo $$; exit 3").stdout.split()[0] == "0"
+    assert user.detached("exec", "-d", user.id, "sleep", "61").returncode == 0
+    pids = user.runtime("ps", "-f", "json", user.id)
+    assert state["pid"] in json.loads(pids.stdout) and len(json.loads(pids.stdout)) == 2, pids.stderr
+    assert user.id in user.runtime("list").stdout
+    assert user.runtime("kill", "--all", user.id, "KILL").returncode == 0
+    wait_for(lambda: json.loads(user.runtime("state", user.id).stdout)["status"] == "stopped")
+    assert user.runtime("delete", user.id).returncode == 0
+    assert user.states() == []
+
+
+def test_a_process_in_a_container_is_in_all_its_namespaces(user):
+    user.spec("sleep", "60", change=lambda spec: spec["linux"]["namespaces"].append({"type": "cgroup"}))
+    user.detached("run", "-d", "-b", str(user.bundle), user.id)
+    pid = json.loads(user.runtime("state", user.id).stdout)["pid"]
+    names = ("mnt", "pid", "uts", "ipc", "user", "cgroup")
+    script = f"for n in {' '.join(names)}; do readlink /proc/self/ns/$n; done"
+    inside = user.runtime("exec", user.id, "sh", "-c", script).stdout.split()
+    assert inside == [os.readlink(f"/proc/{pid}/ns/{name}") for name in names]
+    assert not set(inside) & {os.readlink(f"/proc/self/ns/{name}") for name in names}
+
+
+def test_terminals(user):
+    user.spec("tty", change=lambda spec: spec["process"].update(terminal=True))
+    argv = user.argv(*user.runtime_argv("run", "-b", str(user.bundle), user.id))
+    done = subprocess.run(argv, env=user.environment, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "/dev/pts/0"), done.stderr
+    user.spec("sleep", "60")
+    user.detached("run", "-d", "-b", str(user.bundle), user.id)
+    assert user.runtime("exec", "-t", user.id, "tty").stdout.strip() == "/dev/pts/0"
+
+
+def test_a_users_own_copy_of_the_engine_does_the_same(user):
+    shutil.copytree(user.app, user.home / "engine", ignore=shutil.ignore_patterns("__pycache__"))
+    user.own(user.home)
+    user.app = user.home / "engine"
+    assert user.run_container("id", "-u").stdout == "0\n"
+
+
+# Ids ------------------------------------------------------------------------------------------------------------------
+
+
+@needs_newuidmap
+def test_ranges_are_mapped_by_newuidmap(user):
+    def change(spec):
+        map_ranges(spec)
+        spec["process"]["user"] = {"uid": 1000, "gid": 1000, "additionalGids": [50, 60]}
+
+    done = user.run_container("sh", "-c", "id; cat /proc/self/uid_map", change=change)
+    told, *ranges = done.stdout.splitlines()
+    assert told == "uid=1000(web) gid=1000(web) groups=50(staff),60", done.stderr
+    assert [line.split() for line in ranges] == [["0", str(UID), "1"], ["1", str(FIRST), str(COUNT)]]
+
+
+@needs_newuidmap
+def test_what_it_makes_belongs_to_the_subordinate_id(user):
+    def change(spec):
+        map_ranges(spec)
+        spec["process"]["user"] = {"uid": 7, "gid": 7}
+        spec["root"]["readonly"] = False
+
+    os.chmod(user.bundle / "rootfs/tmp", 0o1777)
+    assert user.run_container("touch", "/tmp/mine", change=change).returncode == 0
+    made = os.stat(user.bundle / "rootfs/tmp/mine")
+    assert (made.st_uid, made.st_gid) == (FIRST + 6, FIRST + 6)
+
+
+@needs_newuidmap
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ("", f"{FIRST}-{FIRST + COUNT - 1}"),
+        (f"somebody:{FIRST}:{COUNT}\n", f"{FIRST}-{FIRST + COUNT - 1}"),
+        (f"{NAME}:{FIRST}:1000\n", f"{FIRST + 1000}-{FIRST + COUNT - 1}"),
+        (f"{UID}:{FIRST + 10}:{COUNT}\n", f"{FIRST}-{FIRST + 9}"),
+    ],
+)
+def test_a_range_that_subuid_does_not_give_is_named(user, given, missing):
+    user.subordinate(given)
+    done = user.run_container("true", change=map_ranges)
+    assert done.returncode == 1
+    expected = (
+        f"linux.uidMappings[1].hostID: '{missing}' is not valid; expected ids that /etc/subuid gives {NAME}; "
+        f"as root: usermod --add-subuids {missing} {NAME}"
+    )
+    assert done.stderr == f"stowage-runtime: {expected}\n"
+    assert user.states() == []
+
+
+def test_without_newuidmap_that_is_said(user):
+    user.spec("true", change=map_ranges)
+    done = user.run("/usr/bin/env", "PATH=/nowhere", *user.runtime_argv("run", "-b", str(user.bundle), user.id))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "newuidmap, which is not installed on this host; install it (Debian: uidmap" in done.stderr
+
+
+def test_groups_are_not_set_where_the_namespace_denies_it(user):
+    assert user.run_container("cat", "/proc/self/setgroups").stdout == "deny\n"
+    done = user.run_container("true", change=lambda spec: spec["process"]["user"].update(additionalGids=[50]))
+    assert done.returncode == 1
+    assert "process.user.additionalGids[0]: 50 is not valid; expected an id that linux.gidMappings has" in done.stderr
+    user.spec("sleep", "60")
+    user.detached("run", "-d", "-b", str(user.bundle), user.id)
+    assert user.runtime("exec", "-u", "0:0", user.id, "id", "-u").stdout == "0\n"
+    refused = user.runtime("exec", "-u", "5", user.id, "id")
+    assert (
+        "process.user.uid: 5 is not valid; expected an id that the uidMappings of the container have" in refused.stderr
+    )
+
+
+def test_no_user_namespace_is_refused(user):
+    def change(spec):
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "user"]
+        del spec["linux"]["uidMappings"], spec["linux"]["gidMappings"]
+
+    for words in ((), ("--rootless=false",)):
+        done = user.run_container("true", change=change, words=words)
+        assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+        assert "expected a user namespace among them: an ordinary user makes no container without" in done.stderr
+    assert user.states() == []
+
+
+# What it sees ---------------------------------------------------------------------------------------------------------
+
+
+def test_devices_are_the_hosts_bound(user):
+    script = "for d in null zero full random urandom tty; do stat -c '%n %t:%T' /dev/$d; done; echo x > /dev/null"
+    lines = user.run_container("sh", "-c", script).stdout.splitlines()
+    assert lines == [
+        f"/dev/{name}" for name in ("null 1:3", "zero 1:5", "full 1:7", "random 1:8", "urandom 1:9", "tty 5:0")
+    ]
+
+
+def test_devices_on_a_plain_dev_can_be_bound_twice(user):
+    """Without a tmpfs the files that they are bound on stay in the bundle."""
+
+    def change(spec):
+        spec["mounts"] = [m for m in spec["mounts"] if not m["destination"].startswith("/dev")]
+
+    for _time in range(2):
+        done = user.run_container("stat", "-c", "%t:%T", "/dev/null", change=change)
+        assert (done.stdout, done.stderr) == ("1:3\n", "")
+
+
+def test_a_device_under_another_name_and_one_that_is_not_there(user):
+    def change(number):
+        device = {"path": "/dev/mine", "type": "c", "major": number[0], "minor": number[1]}
+        return lambda spec: spec["linux"].update(devices=[device])
+
+    found = user.run_container("stat", "-c", "%t:%T", "/dev/mine", change=change((1, 3)))
+    if os.path.exists("/dev/char/1:3"):
+        assert found.stdout == "1:3\n", found.stderr
+    else:
+        assert "make the device /dev/mine: this host has no node of char device 1:3 to bind" in found.stderr
+    missing = user.run_container("true", change=change((250, 251)))
+    assert missing.returncode == 1
+    assert "this host has no node of char device 250:251 to bind" in missing.stderr
+
+
+@pytest.mark.parametrize("own_network", [True, False])
+def test_sys_is_mounted_or_bound_and_read_only(user, own_network):
+    """A sysfs of its own takes a network namespace of its own; else the host's is bound."""
+
+    def change(spec):
+        if own_network:
+            spec["linux"]["namespaces"].append({"type": "network"})
+        entry = next(entry for entry in spec["mounts"] if entry["destination"] == "/sys")
+        entry.update(type="sysfs", source="sysfs", options=["nosuid", "noexec", "nodev", "ro"])
+
+    script = "grep ' /sys sysfs' /proc/mounts; ls /sys/class/net; touch /sys/kernel/x 2>&1"
+    done = user.run_container("sh", "-c", script, change=change)
+    assert "/sys sysfs ro,nosuid,nodev,noexec" in done.stdout, done.stderr
+    assert "Read-only file system" in done.stdout
+    ours = set(os.listdir("/sys/class/net")) - {"bonding_masters"}
+    if ours - {"lo"}:
+        assert (ours <= set(done.stdout.split())) == (not own_network)
+
+
+def test_proc_of_a_shared_pid_namespace_is_bound(user):
+    def change(spec):
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "pid"]
+
+    done = user.run_container("sh", "-c", "readlink /proc/self/ns/pid; touch /proc/sys/kernel/x 2>&1", change=change)
+    assert done.stdout.splitlines()[0] == os.readlink("/proc/self/ns/pid"), done.stderr
+
+
+def test_an_ipc_namespace_that_is_shared(user):
+    def change(spec):
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "ipc"]
+
+    done = user.run_container("readlink", "/proc/self/ns/ipc", change=change)
+    if os.path.ismount("/dev/mqueue"):
+        assert done.stdout.strip() == os.readlink("/proc/self/ns/ipc"), done.stderr
+    else:
+        assert "on /dev/mqueue" in done.stderr and done.returncode == 1
+
+
+def test_a_group_of_devpts_that_is_not_mapped_is_refused(user):
+    def change(spec):
+        next(e for e in spec["mounts"] if e["type"] == "devpts")["options"].append("gid=5")
+
+    done = user.run_container("true", change=change)
+    assert "options: 'gid=5' is not valid; expected an id that linux.gidMappings has, or none" in done.stderr
+
+
+@needs_newuidmap
+def test_a_group_of_devpts_that_is_mapped(user):
+    def change(spec):
+        map_ranges(spec)
+        next(e for e in spec["mounts"] if e["type"] == "devpts")["options"].append("gid=5")
+
+    assert "gid=" + str(FIRST + 4) in user.run_container("grep", "devpts", "/proc/mounts", change=change).stdout
+
+
+def test_flags_of_the_hosts_mounts_that_are_locked_stay(user):
+    """nosuid, nodev and noexec of a mount that came from a more powerful namespace cannot be taken off by a remount."""
+    source = user.directory / "locked"
+    source.mkdir(mode=0o755)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nosuid,nodev,noexec,noatime,mode=755", "locked", source], check=True)
+    try:
+        entry = {"destination": "/mnt", "type": "bind", "source": str(source), "options": ["rbind", "ro"]}
+        done = user.run_container("grep", " /mnt ", "/proc/mounts", change=lambda spec: spec["mounts"].append(entry))
+        assert done.stdout.split()[3].startswith("ro,nosuid,nodev,noexec,noatime"), done.stderr
+    finally:
+        subprocess.run(["umount", source], check=True)
+
+
+def test_the_score_for_the_oom_killer_is_raised_but_lowered_in_vain(user):
+    for score, told in ((500, "500"), (-500, Path("/proc/self/oom_score_adj").read_text().strip())):
+        change = lambda spec, score=score: spec["process"].update(oomScoreAdj=score)  # noqa: E731 -- the loop's
+        done = user.run_container("cat", "/proc/self/oom_score_adj", change=change)
+        assert (done.stdout.strip(), done.stderr) == (told, "")
+
+
+def test_hooks_run_as_this_user(user):
+    hook = user.home / "hook"
+    hook.write_text('#!/bin/sh\nid -u > "$2/$1"\n')
+    hook.chmod(0o755)
+    stages = ("prestart", "createRuntime", "poststart", "poststop")
+
+    def change(spec):
+        path = f"PATH={os.environ['PATH']}"
+        entry = {
+            stage: [{"path": str(hook), "args": ["hook", stage, str(user.home)], "env": [path]}] for stage in stages
+        }
+        spec["hooks"] = entry
+
+    assert user.run_container("true", change=change).returncode == 0
+    assert {(user.home / stage).read_text() for stage in stages} == {f"{UID}\n"}
+
+
+def test_hostname_and_loopback_are_its_own(user):
+    def change(spec):
+        spec["hostname"] = "mine"
+        spec["linux"]["namespaces"].append({"type": "network"})
+        spec["linux"]["sysctl"] = {"net.ipv4.ip_unprivileged_port_start": "80"}
+
+    script = "hostname; ip addr; cat /proc/sys/net/ipv4/ip_unprivileged_port_start"
+    done = user.run_container("sh", "-c", script, change=change)
+    assert done.stdout.startswith("mine\n") and "127.0.0.1" in done.stdout and done.stdout.endswith("\n80\n"), (
+        done.stderr
+    )
+
+
+# Cgroups --------------------------------------------------------------------------------------------------------------
+
+
+def test_limits_without_a_cgroup_are_refused(user):
+    done = user.run_container("true", change=lambda spec: spec["linux"].update(resources={"pids": {"limit": 10}}))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "linux.resources: rootless needs no limits + no cgrouppath when no permission is granted" in done.stderr
+    assert user.states() == []
+
+
+def test_a_cgroup_that_this_user_may_not_make_is_refused(user):
+    done = user.run_container("true", change=lambda spec: spec["linux"].update(cgroupsPath=f"/{user.id}"))
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert f"linux.cgroupsPath: /{user.id}: unable to apply cgroup configuration: " in done.stderr
+    assert user.states() == []
+
+
+def test_device_rules_ask_for_no_cgroup(user):
+    rules = {"devices": [{"allow": False, "access": "rwm"}]}
+    assert user.run_container("true", change=lambda spec: spec["linux"].update(resources=rules)).returncode == 0
+
+
+def test_what_needs_a_cgroup_says_so(user):
+    user.spec("sleep", "60")
+    user.detached("run", "-d", "-b", str(user.bundle), user.id)
+    paused = user.runtime("pause", user.id)
+    assert (paused.returncode, "cgroup of its own" in paused.stderr) == (1, True)
+
+
+def test_another_root_and_a_missing_runtime_directory(user):
+    user.spec("id", "-u")
+    other = user.home / "elsewhere"
+    done = user.runtime("--root", str(other), "run", "-b", str(user.bundle), user.id)
+    assert done.stdout == "0\n" and other.exists()
+    refused = user.runtime("run", "-b", str(user.bundle), user.id, env={"XDG_RUNTIME_DIR": ""})
+    assert refused.returncode == 1
+    assert f"--root: '/run/user/{UID}' is not valid" in refused.stderr

@@ -34,6 +34,7 @@ from .plan.container import (
 )
 from .runtime.bundle import prepare_container, remove_bundle, save_definition
 from .runtime.launch import (
+    Born,
     Created,
     Failed,
     Launcher,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 
     Progress = Callable[[str], None]
     Failures = dict[str, str]
+    Result = Union[Born, Created, Failed]
     Starting = Union[CreateContainer, RecreateContainer, StartContainer, RestartContainer]
     Stopping = Union[RecreateContainer, StopContainer, RestartContainer, RemoveContainer]
 
@@ -243,12 +245,27 @@ def _start(changes: Iterable[Starting], site: Site, failures: Failures, tell: Pr
             remove_bundle(site.paths, name)
 
     names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
+    connected: set[str] = set()
+
+    def connect(found: Born | Created) -> None:
+        container = wanted[found.name]
+        for number in range(len(container.networks)):
+            _connect(site, container, number, found.pid, networks)
+        connected.add(found.name)
+
+    def start(found: Created) -> None:
+        if found.name not in connected:
+            connect(found)
+        start_container(site.paths, found.name)
+
     for result in _create(site, names, launcher) if launcher else ():
-        if not isinstance(result, Created):
+        if isinstance(result, Failed):
             failures[result.name] = result.error
-            continue
-        tell(f"start container {result.name}")
-        _try(lambda made: _connect_and_start(site, wanted[made.name], made, networks), result.name, result, failures)
+        elif isinstance(result, Born):
+            _try(connect, result.name, result, failures)
+        elif result.name not in failures:
+            tell(f"start container {result.name}")
+            _try(start, result.name, result, failures)
     for name in wanted.keys() & failures.keys():
         _try(undo, name, name, failures)
 
@@ -265,21 +282,16 @@ def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> L
         return None
 
 
-def _create(site: Site, names: list[str], launcher: Launcher | SoloMonitor) -> Iterator[Created | Failed]:
+def _create(site: Site, names: list[str], launcher: Launcher | SoloMonitor) -> Iterator[Result]:
     """Create containers; where the launcher itself ends early, those that it has not told of have failed."""
     untold = dict.fromkeys(names)
     try:
         for result in create_containers(site.paths, site.engine, names, cgroups=site.cgroups, launcher=launcher):
-            del untold[result.name]
+            if not isinstance(result, Born):
+                del untold[result.name]
             yield result
     except RuntimeFailed as error:
         yield from (Failed(name, str(error)) for name in untold)
-
-
-def _connect_and_start(site: Site, container: Container, made: Created, networks: Mapping[str, Network]) -> None:
-    for number in range(len(container.networks)):
-        _connect(site, container, number, made.pid, networks)
-    start_container(site.paths, container.name)
 
 
 def _connect(site: Site, container: Container, number: int, pid: int, networks: Mapping[str, Network]) -> None:

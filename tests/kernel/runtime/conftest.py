@@ -87,7 +87,8 @@ class Host:
         return container
 
     def create(self, *names, **options):
-        return list(launch.create_containers(self.paths, self.engine, names, cgroups=self.cgroups, **options))
+        results = launch.create_containers(self.paths, self.engine, names, cgroups=self.cgroups, **options)
+        return [result for result in results if not isinstance(result, launch.Born)]
 
     def start(self, name):
         launch.start_container(self.paths, name)

@@ -10,7 +10,6 @@ import os
 
 from ..errors import StateCorrupt
 from .lean import dumps, loads, suppress
-from .libc import check, libc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +49,8 @@ def sync_directory(path: str) -> None:
 
 def sync_filesystem(path: str) -> None:
     """syncfs(2): everything that was written to the file system of ``path`` is durable. Raises OSError."""
+    from .libc import check, libc  # a monitor does without ctypes
+
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         check(libc().syncfs(fd), path)

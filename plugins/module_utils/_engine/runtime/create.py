@@ -48,7 +48,7 @@ class Membership:
 class CreateOptions:
     """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent.
     ``seccomp``: the filter of the spec, where it has been compiled already. ``rootless``: we may not limit devices,
-    and need not."""
+    and need not. ``tell_birth`` is called with the pid of the init as soon as its namespaces are there."""
 
     def __init__(self) -> None:
         self.stdio: Sequence[int] = ()
@@ -63,6 +63,7 @@ class CreateOptions:
         self.seccomp = b""
         self.new_keyring = True
         self.debug: Callable[[str], None] | None = None
+        self.tell_birth: Callable[[int], None] | None = None
         self.creator = (os.getpid(), start_time(os.getpid()))
 
 
@@ -147,6 +148,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         theirs.close()
         if options.debug:
             options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
+        if options.tell_birth:
+            options.tell_birth(pid)
         state.values["pid"], state.values["started"] = pid, start_time(pid)
         _accompany(state, spec, ours, pid, options.debug)
         return Created(state, pidfd, ours)

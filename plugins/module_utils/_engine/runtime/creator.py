@@ -94,7 +94,11 @@ def _create(
     _mount_root(bundle, request["layers"])
     spec = read_config(bundle)
     _fill_user(spec, request["user"], bundle)
-    membership = _membership(request["cgroup"] or launcher.hear())
+    answer = launcher.hear()
+    if answer is None:
+        raise RuntimeFailed("whoever creates the container has gone")
+    if "error" in answer:
+        raise RuntimeFailed(answer["error"])
     up, down = init
     if request["runtime"]:
         created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)))
@@ -103,20 +107,13 @@ def _create(
         options.stdio = stdio
         options.die_with_parent = True
         options.as_sibling = True
-        options.membership = membership
+        options.membership = Membership(answer["task_files"], answer["directory"])
         options.channels = Channel(up[0], down[1]), Channel(down[0], up[1])
         options.creator = (monitor, start_time(monitor))
-        options.seccomp = bytes.fromhex(request["seccomp"])
+        options.seccomp = bytes.fromhex(answer["seccomp"])
+        options.tell_birth = lambda pid: launcher.tell({"name": request["name"], "born": pid})
         created = create_container(request["state_root"], request["name"], bundle, spec, options)
     return created.pid, created.state.started
-
-
-def _membership(message: dict[str, Any] | None) -> Membership:
-    if message is None:
-        raise RuntimeFailed("whoever creates the container has gone")
-    if "error" in message:
-        raise RuntimeFailed(message["error"])
-    return Membership(message["task_files"], message["directory"])
 
 
 def _mount_root(bundle: str, layers: list[str]) -> None:

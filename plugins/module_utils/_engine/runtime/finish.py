@@ -12,7 +12,6 @@ from ..errors import EngineError
 from ..linux.files import write_json
 from ..linux.lean import suppress
 from .channel import parse_line
-from .external import delete_external
 from .logs import format_log, format_time
 from .state import State, load_state
 
@@ -32,6 +31,8 @@ def finish_container(request: dict[str, Any], pid: int | None, told: bytes, log:
     elif not _has_our_state(request):
         return
     if request["runtime"]:
+        from .external import delete_external  # few containers are on another runtime
+
         with suppress(EngineError):
             delete_external(request["run_root"], request["runtime"], request["name"], request["cgroups_path"])
     _remove_cgroup(request)

@@ -22,7 +22,7 @@ from .state import State, load_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any, BinaryIO
 
     from ..cgroup.interface import Cgroups
@@ -31,11 +31,16 @@ if TYPE_CHECKING:
 
 # A monitor gives a created container up when its launcher has been gone for so long, in seconds.
 PATIENCE = 30.0
-# So many cgroups can be made while a launcher starts up; more would keep it waiting.
-_EARLY = 4
-
 _KILL_TIMEOUT = 10.0
 _MONITOR_TIMEOUT = 10.0
+
+
+class Born:
+    """A container whose namespaces are there, while it is set up. A runtime other than ours tells of none."""
+
+    def __init__(self, name: str, pid: int) -> None:
+        self.name = name
+        self.pid = pid
 
 
 class Created:
@@ -63,7 +68,7 @@ def create_containers(
     cgroups: Cgroups | None = None,
     launcher: Launcher | SoloMonitor | None = None,
     patience: float = PATIENCE,
-) -> Iterator[Created | Failed]:
+) -> Iterator[Born | Created | Failed]:
     """Create prepared containers, all at the same time; each is told as soon as it is there.
 
     ``engine`` is the command line of the installed engine, to which ``launch`` is added. A ``launcher`` that was begun
@@ -80,33 +85,47 @@ def create_containers(
     if launcher is None:
         return
     try:
-        filters = _compile_filters(paths, definitions)
-        early = [] if cgroups.places_monitor else list(definitions)[:_EARLY]
-        made = {name: _prepare_cgroup(definitions[name], cgroups, 0) for name in early}
-        requests = [
-            {**_request(paths, definition, patience), "seccomp": filters[name], "cgroup": made.get(name)}
-            for name, definition in definitions.items()
-        ]
-        launcher.tell({"containers": requests})
-        yield from _converse(launcher, definitions, cgroups, made)
+        launcher.tell({"containers": [_request(paths, definition, patience) for definition in definitions.values()]})
+        yield from _converse(launcher, definitions, _Answers(paths, cgroups))
     finally:
         launcher.close()
 
 
-def _compile_filters(paths: Paths, definitions: dict[str, Definition]) -> dict[str, str]:
-    """Each container's seccomp filter, in hexadecimal: each profile compiled once, while the launcher starts up."""
-    from ..linux.seccomp import compile_filter  # only starts need it
+class _Answers:
+    """What a monitor gets after its request, when it has begun already: its cgroup, and its seccomp filter."""
 
-    found: dict[str, str] = {}
-    compiled: dict[str, str] = {}
-    for name in definitions:
-        spec = read_json(os.path.join(paths.container(name), "config.json")) or {}
+    def __init__(self, paths: Paths, cgroups: Cgroups) -> None:
+        self.cgroups = cgroups
+        self._paths = paths
+        self._filters: dict[str, str] = {}
+
+    def answer(self, definition: Definition, monitor: int) -> dict[str, Any]:
+        """Make the cgroup, compile the filter. What fails is told too."""
+        name, path = definition.container.name, definition.cgroups_path
+        answer = {"name": name, "task_files": [], "directory": "", "seccomp": ""}
+        if definition.container.runtime:
+            return answer  # another runtime makes both, by config.json
+        try:
+            self.cgroups.prepare(path, definition.container.limits, monitor)
+            membership = membership_of(self.cgroups, path)
+            answer.update(task_files=list(membership.task_files), directory=membership.directory)
+            answer["seccomp"] = self._filter(name)
+            return answer
+        except EngineError as error:
+            return {"name": name, "error": str(error)}
+
+    def _filter(self, name: str) -> str:
+        """In hexadecimal; each profile is compiled once."""
+        from ..linux.seccomp import compile_filter  # only starts need it
+
+        spec = read_json(os.path.join(self._paths.container(name), "config.json")) or {}
         profile = (spec.get("linux") or {}).get("seccomp")
+        if not profile:
+            return ""
         key = json.dumps(profile)
-        if profile and key not in compiled:
-            compiled[key] = compile_filter(profile).hex()
-        found[name] = compiled.get(key, "")
-    return found
+        if key not in self._filters:
+            self._filters[key] = compile_filter(profile).hex()
+        return self._filters[key]
 
 
 def _request(paths: Paths, definition: Definition, patience: float) -> dict[str, Any]:
@@ -128,51 +147,36 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
 
 
 def _converse(
-    launcher: Launcher | SoloMonitor, definitions: dict[str, Definition], cgroups: Cgroups, made: Collection[str]
-) -> Iterator[Created | Failed]:
-    """Give every monitor its cgroup first, so that they all work while the caller deals with those that are done.
-
-    Those in ``made`` have theirs.
-    """
-    results: list[Created | Failed] = []
-    told: set[str] = set()
-    prepared: set[str] = set()
-    while len(told) < len(definitions):
+    launcher: Launcher | SoloMonitor, definitions: dict[str, Definition], answers: _Answers
+) -> Iterator[Born | Created | Failed]:
+    """Answer every monitor first, so that they all work while the caller deals with those that are done."""
+    results: list[Born | Created | Failed] = []
+    waiting, unanswered = set(definitions), set(definitions)
+    if not answers.cgroups.places_monitor:
+        for definition in definitions.values():
+            launcher.tell(answers.answer(definition, 0))
+        unanswered.clear()
+    while waiting:
         message = launcher.hear()
         name = message["name"]
         if "monitor" in message:
-            if name not in made:
-                launcher.tell(_prepare_cgroup(definitions[name], cgroups, message["monitor"]))
-            prepared.add(name)
+            if name in unanswered:
+                launcher.tell(answers.answer(definitions[name], message["monitor"]))
+                unanswered.discard(name)
+        elif "born" in message:
+            results.append(Born(name, message["born"]))
         else:
-            told.add(name)
-            prepared.add(name)
+            waiting.discard(name)
+            unanswered.discard(name)
             if "error" in message:
                 # The monitor leaves it to us, who hold the host's lock (finish_container()).
                 with contextlib.suppress(EngineError, OSError):
-                    cgroups.destroy(definitions[name].cgroups_path)
-            results.append(_result(message))
-        while results and len(prepared) == len(definitions):
+                    answers.cgroups.destroy(definitions[name].cgroups_path)
+                results.append(Failed(name, message["error"]))
+            else:
+                results.append(Created(name, message["pid"], message["started"]))
+        while results and not unanswered:
             yield results.pop(0)
-
-
-def _result(message: dict[str, Any]) -> Created | Failed:
-    if "error" in message:
-        return Failed(message["name"], message["error"])
-    return Created(message["name"], message["pid"], message["started"])
-
-
-def _prepare_cgroup(definition: Definition, cgroups: Cgroups, monitor: int) -> dict[str, Any]:
-    name, path = definition.container.name, definition.cgroups_path
-    answer = {"name": name, "task_files": [], "directory": ""}
-    if definition.container.runtime:
-        return answer  # another runtime makes it, by config.json
-    try:
-        cgroups.prepare(path, definition.container.limits, monitor)
-        membership = membership_of(cgroups, path)
-        return {**answer, "task_files": list(membership.task_files), "directory": membership.directory}
-    except EngineError as error:
-        return {"name": name, "error": str(error)}
 
 
 class Launcher:

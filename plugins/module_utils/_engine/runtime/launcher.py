@@ -100,6 +100,8 @@ def _relay(ours: Channel, monitors: dict[str, Channel]) -> None:
     waiting = {channel.reader: name for name, channel in monitors.items()}
     for fd in waiting:
         poll.register(fd, select.POLLIN)
+    if ours.pending() and not _pass_on(ours, monitors):  # it was read together with the request
+        return
     while True:
         for fd, _event in poll.poll():
             if fd == ours.reader:

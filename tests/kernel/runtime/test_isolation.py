@@ -210,7 +210,7 @@ def test_a_dangling_link_to_a_directory_is_refused(host, tmp_path):
     (evil / "up").symlink_to("../../../../../../../../" + str(tmp_path))
     volume = Volume(str(tmp_path), "/up/in")
     host.prepare("web", "true", layers=[str(host.layer), str(evil)], volumes=(volume,))
-    assert "on /up/in: No such file" in host.create("web")[0].error
+    assert "on /up/in: no such file" in host.create("web")[0].error
     assert not (tmp_path / "in").exists()
 
 

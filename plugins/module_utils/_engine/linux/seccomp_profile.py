@@ -126,6 +126,14 @@ def permits(seccomp: Mapping[str, Any], name: str) -> bool:
     return all(action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG") for action in actions)
 
 
+def check_profile(seccomp: Mapping[str, Any]) -> None:
+    """Raise InvalidOption for what cannot be compiled, without compiling it."""
+    parse_default(seccomp)
+    parse_rules(seccomp)
+    parse_architectures(seccomp, native_architecture())
+    parse_flags(seccomp)
+
+
 def parse_default(seccomp: Mapping[str, Any]) -> int:
     """What the filter returns where no rule decides."""
     action = seccomp.get("defaultAction")

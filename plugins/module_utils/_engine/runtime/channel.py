@@ -63,6 +63,22 @@ class Channel:
         """Let the other end go on."""
         os.write(self.writer, b".")
 
+    def send(self, content: bytes) -> None:
+        """Let the other end go on, with bytes that it asked for; see receive()."""
+        content = len(content).to_bytes(4, "little") + content
+        while content:
+            content = content[os.write(self.writer, content) :]
+
+    def receive(self) -> bytes:
+        """Wait for send(). RuntimeFailed where the other end is gone."""
+        content = os.read(self.reader, 65536)
+        while content and len(content) < 4 + int.from_bytes(content[:4], "little"):
+            part = os.read(self.reader, 65536)
+            content = content + part if part else b""
+        if not content:
+            raise RuntimeFailed("whoever creates the container has gone")
+        return content[4:]
+
     def wait(self) -> None:
         """Wait for release(). RuntimeFailed where the other end is gone: nobody wants this container any more."""
         if not os.read(self.reader, 1):

@@ -15,11 +15,11 @@ import select
 import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
-from ..linux.lean import suppress
+from ..linux.lean import dumps, suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
-from ..linux.seccomp_profile import parse_flags
+from ..linux.seccomp_profile import check_profile, parse_flags
 from .channel import Channel
 from .hooks import run_hooks
 from .init import Init, plan_outside, run_init
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 
 _KILL_TIMEOUT = 10.0
+
+# A seccomp profile, and the filter that it came to.
+_compiled: dict[str, bytes] = {}
 
 
 class Membership:
@@ -88,7 +91,9 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     rootfs = os.path.join(bundle, spec["root"]["path"])
     if not os.path.isdir(rootfs):
         raise InvalidOption("root.path", spec["root"]["path"], f"a directory ({rootfs} is none)")
-    program = compile_seccomp(spec, options.seccomp)
+    profile = (spec.get("linux") or {}).get("seccomp")
+    if profile and not options.seccomp:
+        check_profile(profile)
     state = create_state(
         root,
         identity,
@@ -105,7 +110,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
         },
     )
     try:
-        return _create(state, spec, options, program)
+        return _create(state, spec, options)
     except OSError as error:
         state.remove()
         raise KernelError(f"creating container {identity}", error) from error
@@ -114,15 +119,19 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
         raise
 
 
-def compile_seccomp(spec: Mapping[str, Any], compiled: bytes = b"") -> tuple[bytes, int]:
-    """The filter of a spec (``compiled``, where somebody did it before) and its flags; empty where it has none."""
+def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
+    """The filter of a spec and its flags; empty where it has none. The last one is kept for the next container."""
     profile = (spec.get("linux") or {}).get("seccomp")
     if not profile:
         return b"", 0
-    return compiled or compile_filter(profile), parse_flags(profile)
+    key = dumps(profile)
+    if key not in _compiled:
+        _compiled.clear()
+        _compiled[key] = compile_filter(profile)
+    return _compiled[key], parse_flags(profile)
 
 
-def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, program: tuple[bytes, int]) -> Created:
+def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     os.mkfifo(state.fifo, 0o600)
     fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     ours, theirs = options.channels or Channel.pair()
@@ -131,7 +140,10 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
         if init.has("user"):
             from . import mappings, substitutes  # noqa: F401 -- now, because its root may not see where we are installed
-        init.seccomp, init.seccomp_flags = program
+        init.seccomp = options.seccomp
+        if profile := (spec.get("linux") or {}).get("seccomp"):
+            init.seccomp_flags = parse_flags(profile)
+            init.filter_follows = not options.seccomp
         init.state = {**state.told(), "status": "creating"}
         init.task_files = options.membership.task_files
         init.cgroup_directory = options.membership.directory
@@ -148,10 +160,12 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions, progr
         theirs.close()
         if options.debug:
             options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
+        state.values["pid"], state.values["started"] = pid, start_time(pid)
         if options.tell_birth:
             options.tell_birth(pid)
-        state.values["pid"], state.values["started"] = pid, start_time(pid)
-        _accompany(state, spec, ours, pid, options.debug)
+        # While the init is busy with its root.
+        program = compile_seccomp(spec)[0] if init.filter_follows else b""
+        _accompany(state, spec, ours, program, options.debug)
         return Created(state, pidfd, ours)
     except BaseException:
         if pid:
@@ -248,9 +262,10 @@ def _join(paths: list[tuple[int, str]]) -> None:
 
 
 def _accompany(
-    state: State, spec: Mapping[str, Any], channel: Channel, pid: int, debug: Callable[[str], None] | None
+    state: State, spec: Mapping[str, Any], channel: Channel, program: bytes, debug: Callable[[str], None] | None
 ) -> None:
     """Do for the init what it asks for, until it is ready and known to the state file."""
+    pid = state.pid
     while True:
         message = channel.hear()
         if message is None:
@@ -265,6 +280,9 @@ def _accompany(
             from .mappings import attend_birth  # imported already where there is a user namespace
 
             attend_birth(spec, pid)
+        elif message["stage"] == "filter":
+            channel.send(program)
+            continue
         elif message["stage"] == "namespaces":
             told = {**state.told(), "status": "creating", "pid": pid}
             run_hooks(spec, "prestart", told)

@@ -6,16 +6,13 @@
 from __future__ import annotations
 
 import _signal as signal
-import fcntl
 import os
 import select
-import struct
 
 from ..errors import EngineError, RuntimeFailed
 from ..linux import inherited
 from ..linux import mount as m
 from ..linux.capabilities import observe_last_capability
-from ..linux.libc import check, libc
 from ..linux.openat2 import Root
 from .cgroup_mounts import MountCgroups
 from .channel import Channel, TellCreator
@@ -30,9 +27,10 @@ from .devices import (
 )
 from .execution import Environment, Execution, FindProgram, MakeTrampoline
 from .hooks import run_hooks
+from .loopback import LoopbackUp
 from .mount_options import PROPAGATION, MountOptions, parse_mount_options
 from .operations import Operation, execute_all
-from .privileges import Privileges
+from .privileges import Privileges, ReceiveFilter
 from .process import (
     BecomeNamespaceRoot,
     ChangeDirectory,
@@ -56,11 +54,6 @@ if TYPE_CHECKING:
 
     from .console import ConsoleSender
 
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP = 1
-_AF_INET = 2
-_SOCK_DGRAM = 2
-
 
 class Init:
     """All that the init needs to know; decided by its creator before it is born."""
@@ -76,6 +69,7 @@ class Init:
         self.cgroup_directory = ""
         self.seccomp = b""
         self.seccomp_flags = 0
+        self.filter_follows = False
         self.last_capability = observe_last_capability()
         self.stdio: Sequence[int] = ()
         self.send_console: ConsoleSender | None = None
@@ -171,6 +165,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     for name, value in (init.linux.get("sysctl") or {}).items():
         yield plan_sysctl(name, value)
     yield from plan_rootfs(init)
+    if init.filter_follows:
+        yield ReceiveFilter(init.channel, init)
     execution = init.execution(process)
     yield MakeTrampoline(execution)
     yield from plan_process(process, init)
@@ -306,20 +302,6 @@ class MakeWorkingDirectory(Operation):
             self.root.make_directories(self.process["cwd"])
         except OSError:
             return  # ChangeDirectory tells what is wrong with it.
-
-
-class LoopbackUp(Operation):
-    """Bring up the loopback interface of a new network namespace."""
-
-    def __str__(self) -> str:
-        return "bring up the interface lo"
-
-    def execute(self) -> None:
-        fd = check(libc().socket(_AF_INET, _SOCK_DGRAM, 0))
-        try:
-            fcntl.ioctl(fd, _SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", _IFF_UP))
-        finally:
-            os.close(fd)
 
 
 class RunHooks(Operation):

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from .channel import Channel
+    from .init import Init
+
 
 class Privileges:
     """The operations of a process, by when they are due."""
@@ -76,6 +79,21 @@ class SetNoNewPrivileges(Operation):
 
     def execute(self) -> None:
         prctl_set_no_new_privs()
+
+
+class ReceiveFilter(Operation):
+    """Take the seccomp filter, which its creator compiles meanwhile, as the ``seccomp`` of ``holder``."""
+
+    def __init__(self, channel: Channel, holder: Init) -> None:
+        self.channel = channel
+        self.holder = holder
+
+    def __str__(self) -> str:
+        return "get the seccomp filter"
+
+    def execute(self) -> None:
+        self.channel.tell({"stage": "filter"})
+        self.holder.seccomp = self.channel.receive()
 
 
 class LoadFilter(Operation):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 
-from ansible_collections.stowage.engine.plugins.doc_fragments import limits
+from ansible_collections.stowage.engine.plugins.doc_fragments import isolation, limits
 
 OPTIONS = (
     r"""
@@ -51,6 +51,11 @@ user:
   description:
     - The user, as C(name), C(uid), C(name:group) or C(uid:gid), looked up in the image.
   type: str
+groups:
+  description:
+    - Further groups of the user, by number or by their name in the image.
+  type: list
+  elements: str
 hostname:
   description:
     - The host name inside; the container's name if not given.
@@ -82,6 +87,9 @@ published_ports:
 volumes:
   description:
     - Files and directories of the host that the container sees, as C(/on/host:/in/container) with C(:ro) for read-only.
+    - With C(userns) a file has the same owner inside as on the host, as far as the container has that id. C(:noidmap)
+      leaves that out, for file systems that cannot (such as NFS, or tmpfs before Linux 6.3); then files of the host's
+      users belong to nobody inside. Both go together as C(:ro,noidmap).
   type: list
   elements: str
 tmpfs:
@@ -101,34 +109,10 @@ etc_hosts:
   description:
     - Further names in the container's C(/etc/hosts), as name to address.
   type: dict
-cap_add:
-  description:
-    - Capabilities on top of Docker's default set, with or without C(CAP_); V(ALL) for all.
-  type: list
-  elements: str
-cap_drop:
-  description:
-    - Capabilities to take from the set; V(ALL) for all, before C(cap_add) is looked at.
-  type: list
-  elements: str
-no_new_privileges:
-  description:
-    - Whether programs that are set-user-ID or have file capabilities are kept from giving more rights.
-  type: bool
-  default: true
-privileged:
-  description:
-    - Gives all capabilities and devices, no system call filter, and nothing masked. Only for what you trust as root.
-  type: bool
-  default: false
-read_only:
-  description:
-    - Whether the container's root file system is read-only.
-  type: bool
-  default: false
 runtime:
   description:
-    - Another OCI runtime to run the container with, by name or path, such as V(runc). Stowage's own if not given.
+    - Another OCI runtime to run the container with, by name or path, such as V(runc) or V(crun). Stowage's own if not
+      given.
   type: str
 stop_signal:
   description:
@@ -150,6 +134,7 @@ recreate:
   type: bool
   default: false
 """
+    + isolation.OPTIONS
     + limits.OPTIONS
 )
 

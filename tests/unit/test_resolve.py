@@ -16,6 +16,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Attachment,
     Container,
     ContainerState,
+    Namespaces,
     Port,
     Security,
     WantedContainer,
@@ -302,3 +303,40 @@ def test_check_mode_takes_for_granted_what_an_earlier_task_would_have_made() -> 
     assert noted == ["docker.io/library/nginx:latest", "shpo", "overlay"]
     assert found["web"].image == "docker.io/library/nginx:latest"
     assert found["web"].networks == (Attachment("overlay", "10.1.2.3"),)
+
+
+# Ids -------------------------------------------------------------------------------------------------
+
+AUTO = Namespaces(userns="auto")
+
+
+def ids_of(container: Container) -> tuple[int, int]:
+    return container.namespaces.uid_map[0][1], container.namespaces.gid_map[0][1]
+
+
+def test_containers_get_ids_of_their_own_and_keep_them() -> None:
+    found = resolve(want("web", namespaces=AUTO), want("db", namespaces=AUTO))
+    assert ids_of(found["web"]) != ids_of(found["db"])
+    assert found["web"].namespaces.uid_map[0][2] == 65536
+    again = resolve(want("db", namespaces=AUTO), there=(found["web"], found["db"]))
+    assert again["db"].namespaces == found["db"].namespaces
+
+
+def test_ids_of_a_container_that_is_there_are_taken() -> None:
+    first = resolve(want("web", namespaces=AUTO))["web"]
+    other = replace(first, name="other")
+    assert ids_of(resolve(want("web", namespaces=AUTO), there=(other,))["web"]) != ids_of(first)
+
+
+def test_ids_that_were_given_are_not_kept_when_they_are_to_be_chosen() -> None:
+    ids = ((0, 100000, 65536),)
+    given = Namespaces("map", ids, ids)
+    there = Container("web", SITE, namespaces=given)
+    assert resolve(want("web", namespaces=given), there=(there,))["web"].namespaces == given
+    assert ids_of(resolve(want("web", namespaces=AUTO), there=(there,))["web"]) != (100000, 100000)
+    assert resolve(want("web"), there=(there,))["web"].namespaces == Namespaces()
+
+
+def test_a_host_name_is_its_own_unless_it_is_the_host_s() -> None:
+    assert resolve(want("web"))["web"].hostname == "web"
+    assert resolve(want("web", namespaces=Namespaces(uts="host")))["web"].hostname == ""

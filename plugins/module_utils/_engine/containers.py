@@ -44,6 +44,7 @@ from .runtime.launch import (
     stop_container,
 )
 from .runtime.observe import observe_runtime
+from .runtime.provisions import observe_provisions
 from .runtime.solo import SoloMonitor
 
 TYPE_CHECKING = False
@@ -169,6 +170,7 @@ def _check(site: Site, changes: Iterable[Change]) -> None:
                         volume.source,
                         "a file or directory that is on the host; make it first",
                     )
+            observe_provisions(change.desired)
             _layers(site, change.desired)
 
 

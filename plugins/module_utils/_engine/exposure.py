@@ -84,7 +84,9 @@ def write_container_files(
     hosts = hosts_file(names_of(container, networks, containers))
     files = {"hosts": hosts, "hostname": f"{container.hostname or container.name}\n", "resolv.conf": _resolv_conf()}
     for name, content in files.items():
-        write_atomic(os.path.join(directory, name), content.encode(), mode=0o644, durable=False)
+        path = os.path.join(directory, name)
+        write_atomic(path, content.encode(), mode=0o644, durable=False)
+        os.chown(path, *container.namespaces.root)
 
 
 def _resolv_conf() -> str:

@@ -15,12 +15,14 @@ from typing import Any, TypeVar
 
 from .cgroup.manager import Cgroups, open_cgroups
 from .containers import Site, apply_containers, observe_containers
+from .demands import complete_container
 from .errors import Conflict, NotFound
 from .exposure import apply_names
 from .image.gc import remove_image
 from .image.observe import observe_images
 from .image.recipe import assemble_image, resolve_recipe
 from .linux.files import exclusive_lock
+from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
@@ -124,14 +126,24 @@ class Host:
         """See resolve.py; looks only at what these containers ask for."""
         attached = any(want.container.networks for want in wanted.values() if want)
         placed = any(want.container.cgroup_parent for want in wanted.values() if want)
-        return resolve_containers(
+        mapped = any(want.container.namespaces.userns == "auto" for want in wanted.values() if want)
+        containers = self.observe_containers()
+        desired = resolve_containers(
             wanted,
-            containers=self.observe_containers(),
+            containers=containers,
             images=self.observe_images(),
             networks=self.observe_networks() if attached else {},
             cgroups=self.observe_cgroups() if placed else {},
+            subordinate=(read_subordinate_ids("/etc/subuid"), read_subordinate_ids("/etc/subgid"))
+            if mapped
+            else ((), ()),
             absent=self.absent,
         )
+        for name, container in desired.items():
+            if container is not None:
+                current = containers[name].container if name in containers else None
+                desired[name] = complete_container(container, current, self.absent)
+        return desired
 
     # Making it so -------------------------------------------------------------------------------
 

@@ -14,15 +14,18 @@ from dataclasses import replace
 from .errors import Conflict, InvalidOption, NotFound
 from .linux.capabilities import parse_capability
 from .model.cgroup import Cgroup
-from .model.container import Attachment, Container, ContainerState, Port, WantedContainer
+from .model.container import Attachment, Container, ContainerState, Namespaces, Port, WantedContainer
 from .model.image import Image
 from .model.network import Network
 from .model.reference import normalise
+from .plan.ids import assign_ids
 from .plan.ipam import assign_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from .plan.ids import SubordinateIds
 
     Absent = Callable[[NotFound], None]
 
@@ -42,15 +45,19 @@ def resolve_containers(
     images: Mapping[str, Image],
     networks: Mapping[str, Network],
     cgroups: Mapping[str, Cgroup],
+    subordinate: tuple[SubordinateIds, SubordinateIds] = ((), ()),
     absent: Absent = refuse,
 ) -> dict[str, Container | None]:
     """The desired containers by name, whole. Raises NotFound, Conflict or InvalidOption.
+
+    ``subordinate`` is what /etc/subuid and /etc/subgid hold.
 
     ``absent`` is told of images, networks and cgroups that are not there; where it returns, they are taken for granted.
     """
     others = {name: state.container for name, state in containers.items() if name not in wanted}
     desired: dict[str, Container | None] = {}
     taken = _taken_addresses(wanted, others, containers)
+    ids = _Ids(wanted, others, containers, subordinate)
     for name, want in wanted.items():
         if want is None:
             desired[name] = None
@@ -59,7 +66,8 @@ def resolve_containers(
         if filled.cgroup_parent and filled.cgroup_parent not in cgroups:
             absent(NotFound("cgroup", filled.cgroup_parent, f"make it first (container {name}, cgroup_parent)"))
         current = containers.get(name)
-        desired[name] = replace(filled, networks=_addressed(filled, current, networks, taken, absent))
+        addressed = _addressed(filled, current, networks, taken, absent)
+        desired[name] = replace(filled, networks=addressed, namespaces=ids.namespaces_of(filled, current))
     check_ports([*others.values(), *(container for container in desired.values() if container)])
     return desired
 
@@ -88,7 +96,7 @@ def _from_image(want: WantedContainer, images: Mapping[str, Image], absent: Abse
         working_dir=_first(want.working_dir, config.working_dir, "/"),
         user=_first(want.user, config.user, ""),
         stop_signal=_first(want.stop_signal, config.stop_signal, "SIGTERM"),
-        hostname=container.hostname or container.name,
+        hostname=container.hostname or (container.name if container.namespaces.uts == "private" else ""),
         security=replace(
             container.security,
             cap_add=_capabilities("cap_add", container.security.cap_add),
@@ -166,6 +174,39 @@ def _addressed(
         holders[address] = container.name
         placed.append(replace(attachment, address=address, connected=True))
     return tuple(placed)
+
+
+class _Ids:
+    """Host ids for user namespaces, no range twice: one that a container has, or another is to have, is taken."""
+
+    def __init__(
+        self,
+        wanted: Mapping[str, WantedContainer | None],
+        others: Mapping[str, Container],
+        containers: Mapping[str, ContainerState],
+        subordinate: tuple[SubordinateIds, SubordinateIds],
+    ) -> None:
+        asked = {name: want.container for name, want in wanted.items() if want}
+        had = {name: containers[name].container for name in asked if name in containers}
+        self.maps = {name: (one.namespaces.uid_map, one.namespaces.gid_map) for name, one in {**others, **had}.items()}
+        given = {name: one.namespaces for name, one in asked.items() if one.namespaces.userns != "auto"}
+        self.maps.update({name: (one.uid_map, one.gid_map) for name, one in given.items()})
+        self.subordinate = subordinate
+
+    def namespaces_of(self, container: Container, current: ContainerState | None) -> Namespaces:
+        wanted = container.namespaces
+        if wanted.userns != "auto":
+            return wanted
+        had = current.container.namespaces if current else wanted
+        if had.userns == "auto" and had.uid_map and had.gid_map:
+            return replace(wanted, uid_map=had.uid_map, gid_map=had.gid_map)
+        name = container.name
+        others = [maps for other, maps in self.maps.items() if other != name]
+        uid_map, gid_map = (
+            assign_ids(name, self.subordinate[kind], [maps[kind] for maps in others]) for kind in (0, 1)
+        )
+        self.maps[name] = (uid_map, gid_map)
+        return replace(wanted, uid_map=uid_map, gid_map=gid_map)
 
 
 def _fits(address: str, network: Network) -> bool:

@@ -193,6 +193,89 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("container", {"env": {"A=B": "c"}}, "env", "A=B", "without '='"),
     ("container", {"env": {"A": ["b"]}}, "env: A", ["b"], "a string"),
     ("container", {"labels": {"A": None}}, "labels: A", None, "a string"),
+    *(("container", {"groups": [group]}, "groups", group, "its number") for group in ("", "a:b", "a\n", "4294967295")),
+    ("container", {"oom_score_adj": 1001}, "oom_score_adj", 1001, "from -1000 to 1000"),
+    # What it may do and see
+    *(
+        ("container", {"security_opts": [option]}, "security_opts", option, "no-new-privileges[:true|false]")
+        for option in (
+            *("", "nonsense", "no-new-privileges:perhaps", "seccomp", "seccomp=", "seccomp=profile.json", "apparmor="),
+            *("label=colour:red", "label=", "systempaths=confined", "mask=", "privileged"),
+        )
+    ),
+    ("container", {"security_opts": ["mask=proc"]}, "security_opts", "proc", INSIDE),
+    ("container", {"security_opts": ["unmask=/proc:/../x"]}, "security_opts", "/../x", INSIDE),
+    (
+        "container",
+        {"security_opts": ["label=disable", "label=type:x_t"]},
+        "security_opts",
+        ["disable", "type:x_t"],
+        "alone",
+    ),
+    (
+        "container",
+        {"security_opts": ["no-new-privileges"], "no_new_privileges": False},
+        "no_new_privileges",
+        False,
+        "what security_opts says",
+    ),
+    # Ids and namespaces
+    ("container", {"userns": "map"}, "uidmap", None, "container:host:how many"),
+    ("container", {"uidmap": ["0:1:1"]}, "uidmap", ["0:1:1"], "unless userns is map"),
+    ("container", {"gidmap": ["0:1:1"], "userns": "auto"}, "gidmap", ["0:1:1"], "unless userns is map"),
+    *(
+        ("container", {"userns": "map", "uidmap": [ids]}, "uidmap", ids, "such as 0:200000:65536")
+        for ids in ("", "0:1", "0:1:1:1", "a:b:c", "0:-1:1", "0:1:0", "0:4294967294:2", "0:٣:1", "0:99999999999:1")
+    ),
+    ("container", {"userns": "map", "uidmap": ["0:5:9", "8:20:1"]}, "uidmap", "8:20:1", "each id once"),
+    ("container", {"userns": "map", "uidmap": ["0:5:9", "20:13:1"]}, "uidmap", "20:13:1", "each id once"),
+    ("container", {"userns": "map", "uidmap": ["1:5:9"]}, "uidmap", ["1:5:9"], "container's root"),
+    ("container", {"userns": "auto", "pid_mode": "host"}, "pid_mode", "host", "private with userns: auto"),
+    ("container", {"userns": "auto", "ipc_mode": "host"}, "ipc_mode", "host", "private with userns: auto"),
+    ("container", {"uts": "host", "hostname": "web"}, "hostname", "web", "nothing with uts: host"),
+    ("container", {"init": True, "pid_mode": "host"}, "init", True, "false with pid_mode: host"),
+    # Devices, limits and settings
+    *(
+        ("container", {"devices": [device]}, "devices", device, "/dev/on_host[:/dev/in_container][:rwm]")
+        for device in (
+            "",
+            "fuse",
+            "/dev/fuse:",
+            "/dev/fuse:x",
+            "/dev/fuse:/a:/b",
+            "/dev/fuse:/a:rwx",
+            "/:/x",
+            "/a:/a:rr",
+        )
+    ),
+    ("container", {"devices": ["/dev/../x"]}, "devices", "/dev/../x", INSIDE),
+    ("container", {"devices": ["/dev/a:/dev/x", "/dev/b:/dev/x"]}, "devices", "/dev/b:/dev/x", "/dev/x once"),
+    *(
+        ("container", {"device_cgroup_rules": [rule]}, "device_cgroup_rules", rule, "such as 'c 42:* rwm'")
+        for rule in ("", "c 42", "c 42:1", "d 42:1 r", "c 42:1 ", "c -1:1 r", "c 42:1 rx", "c  42:1 r", "c 42:1 r\n")
+    ),
+    ("container", {"shm_size": "1K"}, "shm_size", "1K", "at least 4096 bytes"),
+    ("container", {"shm_size": "unlimited"}, "shm_size", "unlimited", "such as 64M"),
+    ("container", {"shm_size": "1M", "ipc_mode": "host"}, "shm_size", "1M", "nothing with ipc_mode: host"),
+    *(
+        ("container", {"ulimits": [ulimit]}, "ulimits", ulimit, "name:soft[:hard]")
+        for ulimit in ("", "nofile", "files:1", "nofile:", "nofile:a", "nofile:1:2:3", "nofile:1:-2", "RLIMIT_NOFILE:1")
+    ),
+    ("container", {"ulimits": ["nofile:2:1"]}, "ulimits", "nofile:2:1", "at most the hard one, 1"),
+    ("container", {"ulimits": ["nofile:-1:1"]}, "ulimits", "nofile:-1:1", "at most the hard one, 1"),
+    ("container", {"ulimits": ["core:1", "core:2"]}, "ulimits", "core:2", "core once"),
+    *(
+        ("container", {"sysctls": {name: 1}}, "sysctls", name, "the whole host's")
+        for name in ("kernel.panic", "vm.swappiness", "net..x", "net", "kernel.hostname", "../x", "net/../vm")
+    ),
+    (
+        "container",
+        {"sysctls": {"kernel.shmmax": 1}, "ipc_mode": "host"},
+        "sysctls",
+        "kernel.shmmax",
+        "is the host's here",
+    ),
+    ("container", {"sysctls": {"net.a": "1\n2"}}, "sysctls: net.a", "1\n2", "one line"),
 ]
 
 

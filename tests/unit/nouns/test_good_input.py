@@ -16,8 +16,11 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Attachment,
     Container,
     ContainerState,
+    Device,
+    Namespaces,
     Port,
     Security,
+    Ulimit,
     Volume,
     WantedContainer,
 )
@@ -132,6 +135,84 @@ def test_a_container_with_everything() -> None:
         restart=True,
         recreate=True,
     )
+
+
+def test_what_a_container_may_do_and_see() -> None:
+    found = wanted(
+        "container",
+        name="web",
+        image="site:1",
+        groups=["audio", 1234],
+        security_opts=[
+            *(
+                "no-new-privileges:false",
+                "seccomp=/etc/web.json",
+                "apparmor=web",
+                "label=type:web_t",
+                "label:level:s0:c1",
+            ),
+            *("mask=/proc/b:/proc//a", "unmask=/proc/acpi"),
+        ],
+        userns="map",
+        uidmap=["1:300000:10", "0:200000:1"],
+        uts="host",
+        devices=["/dev/fuse", "/dev/sda:/dev/xvda", "/dev/sdb:r", "/dev/sdc:/dev/xvdc:mr"],
+        device_cgroup_rules=["c 42:* rwm", "b 8:0 r"],
+        shm_size="1M",
+        ulimits=["nofile:1024:4096", "core=0", "memlock:-1", "nproc:5:unlimited"],
+        sysctls={"net.core.somaxconn": 1024, "net/ipv4/conf/eth0.1/forwarding": True},
+        oom_score_adj=-500,
+        init=True,
+        volumes=["/a:/b:noidmap,ro"],
+    ).container
+    assert found == Container(
+        "web",
+        SITE,
+        groups=("audio", "1234"),
+        volumes=(Volume("/a", "/b", read_only=True, idmap=False),),
+        security=Security(
+            no_new_privileges=False,
+            seccomp="/etc/web.json",
+            apparmor="web",
+            label=("level:s0:c1", "type:web_t"),
+            mask=("/proc/a", "/proc/b"),
+            unmask=("/proc/acpi",),
+        ),
+        namespaces=Namespaces("map", ((0, 200000, 1), (1, 300000, 10)), ((0, 200000, 1), (1, 300000, 10)), uts="host"),
+        devices=(
+            Device("/dev/fuse", "/dev/fuse"),
+            Device("/dev/sda", "/dev/xvda"),
+            Device("/dev/sdb", "/dev/sdb", "r"),
+            Device("/dev/sdc", "/dev/xvdc", "rm"),
+        ),
+        device_cgroup_rules=("c 42:* rwm", "b 8:0 r"),
+        shm_size=MIB,
+        ulimits=(
+            Ulimit("nofile", 1024, 4096),
+            Ulimit("core", 0, 0),
+            Ulimit("memlock", UNLIMITED, UNLIMITED),
+            Ulimit("nproc", 5, UNLIMITED),
+        ),
+        sysctls=(("net.core.somaxconn", "1024"), ("net/ipv4/conf/eth0.1/forwarding", "1")),
+        oom_score_adj=-500,
+        init=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "security"),
+    [
+        (["no-new-privileges"], Security()),
+        (["no-new-privileges=false"], Security(no_new_privileges=False)),
+        (["seccomp=unconfined"], Security(seccomp="unconfined")),
+        (["seccomp=builtin"], Security()),
+        (["label=disable"], Security(label=("disable",))),
+        (["systempaths=unconfined"], Security(unmask=("ALL",))),
+        (["unmask=all", "unmask=/proc/acpi"], Security(unmask=("ALL",))),
+    ],
+)
+def test_security_options(options: list[str], security: Security) -> None:
+    assert wanted("container", name="web", image="site:1", security_opts=options).container.security == security
 
 
 @pytest.mark.parametrize(("state", "running"), [("started", True), ("stopped", False), ("present", None)])

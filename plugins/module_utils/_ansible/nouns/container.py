@@ -15,12 +15,13 @@ from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
 from ..._engine.model.addressing import parse_address, parse_host_ip
 from ..._engine.model.cgroup import parse_cgroup_path
-from ..._engine.model.container import Attachment, Container, ContainerState, Port, Security, Volume, WantedContainer
+from ..._engine.model.container import Attachment, Container, ContainerState, Port, Volume, WantedContainer
 from ..._engine.model.names import parse_name
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change, plain
 from ..._engine.plan.container import plan_container
 from ..run import Noun, Wanted
+from .isolation import ISOLATION_OPTIONS, check_isolation, parse_isolation
 from .values import (
     LIMIT_OPTIONS,
     parse_command,
@@ -41,6 +42,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "env": {"type": "dict"},
     "working_dir": {"type": "str"},
     "user": {"type": "str"},
+    "groups": {"type": "list", "elements": "str"},
     "hostname": {"type": "str"},
     "networks": {
         "type": "list",
@@ -57,16 +59,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "cgroup_parent": {"type": "str"},
     "labels": {"type": "dict"},
     "etc_hosts": {"type": "dict"},
-    "cap_add": {"type": "list", "elements": "str"},
-    "cap_drop": {"type": "list", "elements": "str"},
-    "no_new_privileges": {"type": "bool", "default": True},
-    "privileged": {"type": "bool", "default": False},
-    "read_only": {"type": "bool", "default": False},
     "runtime": {"type": "str"},
     "stop_signal": {"type": "str"},
     "stop_timeout": {"type": "int", "default": 10},
     "restart": {"type": "bool", "default": False},
     "recreate": {"type": "bool", "default": False},
+    **ISOLATION_OPTIONS,
     **LIMIT_OPTIONS,
 }
 REQUIRED_IF = [("state", state, ["image"]) for state in ("started", "present", "stopped")]
@@ -103,17 +101,13 @@ def container_wanted(params: Mapping[str, Any]) -> Wanted:
         cgroup_parent=parse_cgroup_path("cgroup_parent", params["cgroup_parent"]) if params["cgroup_parent"] else "",
         labels=parse_pairs("labels", params["labels"]),
         extra_hosts=tuple(_parse_host(*pair) for pair in sorted((params["etc_hosts"] or {}).items())),
-        security=Security(
-            cap_add=tuple(params["cap_add"] or ()),
-            cap_drop=tuple(params["cap_drop"] or ()),
-            no_new_privileges=params["no_new_privileges"],
-            privileged=params["privileged"],
-            read_only=params["read_only"],
-        ),
         stop_timeout=params["stop_timeout"],
         runtime=params["runtime"] or "",
         running={"started": True, "stopped": False, "present": None}[params["state"]],
+        groups=tuple(_parse_group(group) for group in params["groups"] or ()),
+        **parse_isolation(params),
     )
+    check_isolation(container)
     return {
         name: WantedContainer(
             container=container,
@@ -195,10 +189,22 @@ def _parse_volume(text: str) -> Volume:
     # normpath() would take '..' for the parent of a symbolic link, which it is not.
     absolute = len(parts) in (2, 3) and all(part.startswith("/") and ".." not in part.split("/") for part in parts[:2])
     target = posixpath.normpath("/" + parts[1].lstrip("/")) if absolute else "/"
-    if target == "/" or parts[2:] not in ([], ["ro"], ["rw"]) or "\0" in text:
+    options = parts[2].split(",") if len(parts) > 2 else []
+    sound = (
+        {*options} <= {"ro", "rw", "noidmap"} and len({*options} - {"noidmap"}) < 2 and len({*options}) == len(options)
+    )
+    if target == "/" or not sound or "\0" in text:
         expected = "/path/on/host:/path/in/container, both absolute and without '..', with :ro at the end if read-only"
         raise InvalidOption("volumes", text, expected)
-    return Volume(posixpath.normpath("/" + parts[0].lstrip("/")), target, read_only=parts[2:] == ["ro"])
+    source = posixpath.normpath("/" + parts[0].lstrip("/"))
+    return Volume(source, target, read_only="ro" in options, idmap="noidmap" not in options)
+
+
+def _parse_group(text: str) -> str:
+    """A number, or a name of the image's /etc/group."""
+    if not text or ":" in text or not text.isprintable() or (text.isdecimal() and int(text) > 0xFFFFFFFE):
+        raise InvalidOption("groups", text, "a group's name in the image, or its number")
+    return text
 
 
 class ContainerNoun(Noun):
@@ -229,6 +235,6 @@ class ContainerNoun(Noun):
         """Of the environment the names alone: values are often secret, and results end up in logs."""
         told = plain(replace(thing.container, running=thing.running))
         status = {"pid": thing.pid, "exit_code": thing.exit_code, "started_at": thing.started_at}
-        maps = {name: dict(getattr(thing.container, name)) for name in ("labels", "extra_hosts")}
+        maps = {name: dict(getattr(thing.container, name)) for name in ("labels", "extra_hosts", "sysctls")}
         env = [name for name, _value in thing.container.env]
         return {**told, **maps, **status, "env": env, "finished_at": thing.finished_at}

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from .cgroup import Limits
 
+# docker's (moby, daemon/config).
+DEFAULT_SHM_SIZE = 64 << 20
+
 
 @dataclass(frozen=True)
 class Attachment:
@@ -35,23 +38,80 @@ class Port:
 
 @dataclass(frozen=True)
 class Volume:
-    """A file or directory of the host, bound into the container at ``target``."""
+    """A file or directory of the host, bound into the container at ``target``.
+
+    ``idmap``: where the container has a user namespace, the ids of its files are the container's, as far as those go.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    idmap: bool = True
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device node of the host, or a directory of them, at ``target`` in the container; ``access``: some of rwm."""
+
+    source: str
+    target: str
+    access: str = "rwm"
+
+
+@dataclass(frozen=True)
+class Ulimit:
+    """A limit of setrlimit(2) by its name in lower case (``nofile``); UNLIMITED (-1) where there is none."""
+
+    name: str
+    soft: int
+    hard: int
 
 
 @dataclass(frozen=True)
 class Security:
-    """What a container's processes may do. Capabilities are names such as CAP_CHOWN; None: docker's default set."""
+    """What a container's processes may do, beside docker's defaults.
+
+    Capabilities are names such as CAP_CHOWN. ``seccomp`` is empty for the default profile, ``unconfined``, or the path
+    of a profile, whose content ``seccomp_digest`` stands for. ``label`` has options of SELinux as docker writes them,
+    ``unmask`` paths that are neither masked nor read-only, or ``ALL``.
+    """
 
     cap_add: tuple[str, ...] = ()
     cap_drop: tuple[str, ...] = ()
     no_new_privileges: bool = True
     read_only: bool = False
     privileged: bool = False
-    userns: str = "host"
+    seccomp: str = ""
+    seccomp_digest: str = ""
+    apparmor: str = ""
+    label: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    unmask: tuple[str, ...] = ()
+
+
+IdMap = tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True)
+class Namespaces:
+    """Whose ids, processes, IPC objects and host name a container has: its own (``private``), or the ``host``'s.
+
+    ``userns``: ``keep`` the host's ids; ``auto``, a range of its own that is chosen for it; ``map``, as the maps say.
+    The maps are (id in the container, id on the host, how many); empty with ``keep``.
+    """
+
+    userns: str = "keep"
+    uid_map: IdMap = ()
+    gid_map: IdMap = ()
+    pid_mode: str = "private"
+    ipc_mode: str = "private"
+    uts: str = "private"
+
+    @property
+    def root(self) -> tuple[int, int]:
+        """The user and group ids on the host that the container's root has."""
+        uid, gid = (next((o for i, o, _size in ids if i == 0), 0) for ids in (self.uid_map, self.gid_map))
+        return uid, gid
 
 
 @dataclass(frozen=True)
@@ -61,6 +121,7 @@ class Container:
     ``args`` is the whole command line, after the image's entrypoint and command were taken into account.
     ``image_digest`` names the manifest that the container was made from. ``running`` is None where it does not
     matter. ``stop_timeout`` is in seconds. ``names_told``: its /etc/hosts has every name that it should have.
+    ``shm_size`` is in bytes. ``init``: a program that reaps what is left to process 1 goes before ``args``.
     """
 
     name: str
@@ -70,16 +131,25 @@ class Container:
     env: tuple[tuple[str, str], ...] = ()
     working_dir: str = "/"
     user: str = ""
+    groups: tuple[str, ...] = ()
     hostname: str = ""
     networks: tuple[Attachment, ...] = ()
     ports: tuple[Port, ...] = ()
     volumes: tuple[Volume, ...] = ()
     tmpfs: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
+    device_cgroup_rules: tuple[str, ...] = ()
+    shm_size: int = DEFAULT_SHM_SIZE
     limits: Limits = Limits()
+    ulimits: tuple[Ulimit, ...] = ()
+    sysctls: tuple[tuple[str, str], ...] = ()
+    oom_score_adj: int = 0
+    init: bool = False
     cgroup_parent: str = ""
     labels: tuple[tuple[str, str], ...] = ()
     extra_hosts: tuple[tuple[str, str], ...] = ()
     security: Security = Security()
+    namespaces: Namespaces = Namespaces()
     stop_signal: str = "SIGTERM"
     stop_timeout: int = 10
     runtime: str = ""

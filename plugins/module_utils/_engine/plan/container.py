@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
 
 from ..model.container import Attachment, Container, ContainerState
 from .cgroup import limits_to_set
@@ -19,11 +20,20 @@ FIXED_FIELDS = (
     "env",
     "working_dir",
     "user",
+    "groups",
     "hostname",
     "volumes",
     "tmpfs",
+    "devices",
+    "device_cgroup_rules",
+    "shm_size",
+    "ulimits",
+    "sysctls",
+    "oom_score_adj",
+    "init",
     "cgroup_parent",
     "security",
+    "namespaces",
     "runtime",
 )
 # These change while the process runs.
@@ -185,12 +195,19 @@ def _comparable(container: Container) -> Container:
 
 def _told_fixed(container: Container, other: Container, reason: tuple[str, ...], *, env: str) -> Fields:
     """What ``container`` has of the fields in ``reason``. Variables hold secrets: told by name, never by value."""
-    told = picked(container, tuple(name for name in reason if name != "env"))
+    told = {name: _differing(getattr(container, name), getattr(other, name)) for name in reason if name != "env"}
     theirs = dict(other.env)
     for name, value in container.env if "env" in reason else ():
         if theirs.get(name) != value:
             told[f"env {name}"] = env if name in theirs else "a value"
     return told
+
+
+def _differing(value: Any, other: Any) -> Any:
+    """A field as a plain value; of one that has fields of its own, those that differ."""
+    if is_dataclass(value):
+        return picked(value, difference(value, other, tuple(field.name for field in fields(value))))
+    return plain(value)
 
 
 def _told_connections(networks: tuple[Attachment, ...], others: tuple[Attachment, ...]) -> Fields:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 from ..errors import InvalidOption, KernelError, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json, remove_if_exists, write_atomic, write_json
 from ..model.cgroup import Limits
-from ..model.container import Attachment, Container, Port, Security, Volume
-from .spec import ETC_FILES, oci_spec
+from ..model.container import Attachment, Container, Device, Namespaces, Port, Security, Ulimit, Volume
+from .provisions import observe_provisions
+from .spec import ETC_FILES, idmapped_stage, oci_spec
 from .validate import validate_config
 
 TYPE_CHECKING = False
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from ..paths import Paths
 
 
-_PAIRS = ("env", "labels", "extra_hosts")
+_ITEMS: dict[str, Any] = {
+    "networks": Attachment,
+    "ports": Port,
+    "volumes": Volume,
+    "devices": Device,
+    "ulimits": Ulimit,
+}
+_PARTS: dict[str, Any] = {"limits": Limits, "security": Security, "namespaces": Namespaces}
 
 
 class Definition:
@@ -42,8 +50,11 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
     Raises InvalidOption, KernelError.
     """
     bundle, run = paths.container(container.name), paths.container_run(container.name)
-    rootfs = os.path.join(bundle, "rootfs")
-    spec = oci_spec(container, rootfs=rootfs, run_directory=run, cgroups_path=cgroups_path)
+    owner = container.namespaces.root
+    # Root of a user namespace does not come into the bundle.
+    rootfs = os.path.join(idmapped_stage(run) if container.namespaces.uid_map else bundle, "rootfs")
+    found = observe_provisions(container)
+    spec = oci_spec(container, rootfs=rootfs, run_directory=run, cgroups_path=cgroups_path, provisions=found)
     validate_config(spec)
     for layer in layers:
         if not os.path.isdir(layer):
@@ -53,17 +64,28 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
             os.makedirs(os.path.join(bundle, name), mode=0o755, exist_ok=True)
         os.chmod(bundle, 0o700)
         os.makedirs(run, mode=0o755, exist_ok=True)
+        if container.namespaces.uid_map:
+            _give_away(os.path.join(bundle, "upper"), owner)
+            os.makedirs(idmapped_stage(run), mode=0o700, exist_ok=True)
         for name in ETC_FILES:
             path = os.path.join(run, name)
             if not os.path.exists(path):
                 content = f"{container.hostname or container.name}\n" if name == "hostname" else ""
                 write_atomic(path, content.encode(), mode=0o644, durable=False)
+            os.chown(path, *owner)
         remove_if_exists(os.path.join(run, "exit.json"))
         # Written anew at every start: what a power cut takes of it is no loss.
         write_json(os.path.join(bundle, "config.json"), spec, durable=False)
         _write(paths, Definition(container, layers, cgroups_path))
     except OSError as error:
         raise KernelError(f"preparing container {container.name!r}", error) from error
+
+
+def _give_away(upper: str, owner: tuple[int, int]) -> None:
+    """A new container's writable layer to its root; what is somebody's already may be so because it was changed."""
+    found = os.stat(upper)
+    if (found.st_uid, found.st_gid) == (0, 0):
+        os.chown(upper, *owner)
 
 
 def save_definition(paths: Paths, container: Container) -> None:
@@ -111,19 +133,20 @@ def _write(paths: Paths, definition: Definition) -> None:
 
 
 def parse_container(values: dict[str, Any]) -> Container:
-    """A Container out of what ``dataclasses.asdict`` and JSON made of it."""
-    scalars = {k: v for k, v in values.items() if not isinstance(v, (list, dict))}
-    plain = replace(Container(name="", image=""), **scalars)
-    security: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["security"].items()}
-    pairs: dict[str, Any] = {k: tuple((name, value) for name, value in values[k]) for k in _PAIRS}
-    return replace(
-        plain,
-        args=tuple(values["args"]),
-        tmpfs=tuple(values["tmpfs"]),
-        networks=tuple(Attachment(**{**item, "aliases": tuple(item["aliases"])}) for item in values["networks"]),
-        ports=tuple(Port(**item) for item in values["ports"]),
-        volumes=tuple(Volume(**item) for item in values["volumes"]),
-        limits=Limits(**values["limits"]),
-        security=Security(**security),
-        **pairs,
-    )
+    """A Container out of what ``dataclasses.asdict`` and JSON made of it; what an older engine wrote lacks fields."""
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in _ITEMS:
+            made[name] = tuple(_ITEMS[name](**_frozen(item)) for item in value)
+        elif name in _PARTS:
+            made[name] = _PARTS[name](**_frozen(value))
+        else:
+            made[name] = _frozen(value)
+    return Container(**made)
+
+
+def _frozen(value: Any) -> Any:
+    """Lists as the model's tuples, at any depth."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -24,7 +24,7 @@ from ..linux.process import start_time
 from .channel import Channel
 from .create import CreateOptions, Membership, create_container
 from .external import create_external
-from .users import resolve_user
+from .users import resolve_groups, resolve_user
 from .validate import read_config
 
 TYPE_CHECKING = False
@@ -91,9 +91,14 @@ def _create(
     bundle = request["bundle"]
     unshare(CLONE_NEWNS)
     mount("none", "/", flags=m.MS_REC | m.MS_SLAVE)
-    _mount_root(bundle, request["layers"])
+    if request["uid_map"]:
+        from .idmapped import mount_idmapped_root  # few containers have a user namespace
+
+        mount_idmapped_root(request)
+    else:
+        _mount_root(bundle, request["layers"])
     spec = read_config(bundle)
-    _fill_user(spec, request["user"], bundle)
+    _fill_user(spec, request["user"], request["groups"], bundle)
     answer = launcher.hear()
     if answer is None:
         raise RuntimeFailed("whoever creates the container has gone")
@@ -136,17 +141,18 @@ def _mount_root(bundle: str, layers: list[str]) -> None:
         os.chdir("/")
 
 
-def _fill_user(spec: dict[str, Any], text: str, bundle: str) -> None:
-    """Put the numbers of ``user`` into the spec, and into config.json, where other programs and exec read them."""
-    root = Root(os.path.join(bundle, "rootfs"))
+def _fill_user(spec: dict[str, Any], text: str, groups: Sequence[str], bundle: str) -> None:
+    """Put the numbers of ``user`` and ``groups`` into the spec, and into config.json, where others read them."""
+    root = Root(spec["root"]["path"])
     root.attach()
     try:
         user = resolve_user(text or "0", root)
+        further = resolve_groups(groups, root)
     finally:
         root.close()
     wanted: dict[str, Any] = {"uid": user.uid, "gid": user.gid}
-    if user.groups:
-        wanted["additionalGids"] = user.groups
+    if user.groups or further:
+        wanted["additionalGids"] = [*dict.fromkeys([*user.groups, *further])]
     process = spec["process"]
     if not any(item.startswith("HOME=") for item in process["env"]):
         process["env"].append(f"HOME={user.home}")

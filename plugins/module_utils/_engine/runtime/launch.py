@@ -18,6 +18,7 @@ from .bundle import Definition, read_definition
 from .external import delete_external, start_external
 from .lifecycle import parse_signal, start_state
 from .membership import membership_of
+from .spec import idmapped_volume
 from .state import State, load_state
 
 TYPE_CHECKING = False
@@ -140,6 +141,14 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
         "instance": paths.instance,
         "layers": definition.layers,
         "user": container.user,
+        "groups": container.groups,
+        "uid_map": container.namespaces.uid_map,
+        "gid_map": container.namespaces.gid_map,
+        "volumes": [
+            (os.path.basename(idmapped_volume("", index)), volume.source)
+            for index, volume in enumerate(container.volumes)
+            if volume.idmap
+        ],
         "runtime": container.runtime,
         "cgroups_path": definition.cgroups_path,
         "patience": patience,

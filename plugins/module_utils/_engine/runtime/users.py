@@ -13,7 +13,7 @@ from ..errors import InvalidOption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from ..linux.openat2 import Root
 
@@ -55,14 +55,26 @@ def resolve_user(text: str, root: Root) -> User:
     return User(uid, gid, [gid, *additional], home)
 
 
+def resolve_groups(names: Sequence[str], root: Root) -> list[int]:
+    """The numbers of further groups, each given by number or by name. Raises InvalidOption."""
+    groups = list(_entries(root.read_file("/etc/group"), 4)) if names else []
+    expected = "a number, or a name in the /etc/group of the container"
+    return [_group_number(name, groups, InvalidOption("groups", name, expected)) for name in names]
+
+
 def _resolve_group(text: str, wanted: str, groups: list[list[str]]) -> int:
+    expected = "a number, or a name in the /etc/group of the container, after the colon"
+    return _group_number(wanted, groups, InvalidOption("user", text, expected))
+
+
+def _group_number(wanted: str, groups: list[list[str]], unknown: InvalidOption) -> int:
     number = _number(wanted)
     if number is not None:
         return number
     for entry in groups:
         if entry[0] == wanted:
             return _identity(entry, 2)
-    raise InvalidOption("user", text, "a number, or a name in the /etc/group of the container, after the colon")
+    raise unknown
 
 
 def _entries(text: str, count: int) -> Iterator[list[str]]:

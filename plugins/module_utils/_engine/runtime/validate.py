@@ -17,6 +17,7 @@ import stat
 from ..errors import InvalidOption, NotFound, RuntimeFailed, Unsupported
 from ..linux.lean import loads
 from ..linux.namespaces import NAMESPACES
+from ..model.sysctl import namespace_of_sysctl
 from .kinds import Fault
 from .mount_options import parse_mount_options
 from .schema import CONFIG, PROCESS
@@ -41,11 +42,6 @@ _NOT_YET = (
     ("linux", "mountLabel"),
     ("linux", "memoryPolicy"),
     ("linux", "netDevices"),
-)
-
-_IPC_SYSCTLS = (
-    *("kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax"),
-    *("kernel.shmmni", "kernel.shm_rmid_forced"),
 )
 
 _NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2), Linux 4.11
@@ -221,16 +217,7 @@ def _check_resources(resources: Mapping[str, Any]) -> None:
 
 def _check_sysctl(name: str, namespaces: Mapping[str, str]) -> None:
     """A sysctl must belong to a namespace of the container: others are the host's (runtime-spec, Sysctl)."""
-    dotted = name.replace("/", ".")
-    if ".." in dotted:
-        raise InvalidOption(f"linux.sysctl.{name}", name, "a name such as net.ipv4.ip_forward")
-    kind = ""
-    if dotted.startswith("net."):
-        kind = "network"
-    elif dotted in _IPC_SYSCTLS or dotted.startswith("fs.mqueue."):
-        kind = "ipc"
-    elif dotted == "kernel.domainname":
-        kind = "uts"
+    kind = namespace_of_sysctl(name)
     if not kind:
         raise InvalidOption(f"linux.sysctl.{name}", name, "a setting that belongs to a namespace; this is the host's")
     if kind not in namespaces:

@@ -1,0 +1,71 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What containers ask of the host's kernel and files beside images, networks and cgroups: looked up, or refused.
+
+What another kernel would have is refused at once, in check mode too. What an earlier task may have made (a device, a
+program) is looked for before anything is changed, when it is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+
+from .errors import NotFound, Unsupported
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .model.container import Container
+
+    Absent = Callable[[NotFound], None]
+
+# Overlayfs on idmapped layers (Documentation/filesystems/overlayfs.rst).
+_IDMAPPED_OVERLAY = (5, 19)
+
+
+def complete_container(container: Container, current: Container | None, absent: Absent) -> Container:
+    """``container`` with the digest of its seccomp profile. Raises InvalidOption, Unsupported."""
+    check_kernel(container, os.uname().release)
+    path = container.security.seccomp
+    if not path.startswith("/"):
+        return container
+    if os.path.exists(path):
+        from .runtime.seccomp_file import read_profile  # few have one of their own
+
+        digest = read_profile(path)[1]
+    else:
+        absent(NotFound("seccomp profile", path, f"container {container.name} asks for it in security_opts"))
+        digest = current.security.seccomp_digest if current else ""
+    return replace(container, security=replace(container.security, seccomp_digest=digest))
+
+
+def check_kernel(container: Container, release: str, root: str = "/") -> None:
+    """Raise Unsupported for what the kernel ``release`` lacks; ``root`` has its /proc and /sys."""
+    where = f"container {container.name}"
+    if container.namespaces.userns != "keep":
+        numbers = re.match(r"(\d+)\.(\d+)", release)
+        oldest = ".".join(map(str, _IDMAPPED_OVERLAY))
+        if not numbers or (int(numbers[1]), int(numbers[2])) < _IDMAPPED_OVERLAY:
+            raise Unsupported(
+                f"{where}: userns: {container.namespaces.userns} needs Linux {oldest} or newer, for layers with other "
+                f"ids; this host has {release}; leave userns out"
+            )
+        if not os.path.exists(os.path.join(root, "proc/self/ns/user")):
+            raise Unsupported(f"{where}: userns: this kernel has no user namespaces (CONFIG_USER_NS); leave userns out")
+    security = container.security
+    if security.apparmor not in ("", "unconfined") and not _is_on(root, "sys/module/apparmor/parameters/enabled"):
+        raise Unsupported(f"{where}: security_opts: apparmor: AppArmor is not on on this host; leave it out")
+    if security.label not in ((), ("disable",)) and not os.path.exists(os.path.join(root, "sys/fs/selinux/enforce")):
+        raise Unsupported(f"{where}: security_opts: label: SELinux is not on on this host; leave it out")
+
+
+def _is_on(root: str, path: str) -> bool:
+    try:
+        with open(os.path.join(root, path), encoding="ascii") as file:
+            return file.read().strip() == "Y"
+    except OSError:
+        return False

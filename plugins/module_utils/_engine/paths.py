@@ -9,7 +9,6 @@ The environment variables STOWAGE_ROOT and STOWAGE_RUN_ROOT move them, for modul
 
 from __future__ import annotations
 
-import hashlib
 import os
 
 DEFAULT_ROOT = "/var/lib/stowage"
@@ -35,6 +34,8 @@ class Paths:
         """The prefix of our cgroups, nft tables and systemd units: engines with other roots must not meet."""
         if self.run_root == DEFAULT_RUN_ROOT:
             return "stowage"
+        import hashlib  # 3 ms that a host with the usual roots does not pay
+
         return "stowage-" + hashlib.sha256(self.run_root.encode()).hexdigest()[:8]
 
     def environment(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ import os
 
 from ..errors import RuntimeFailed
 from ..linux.lean import dumps, loads
-from .operations import Operation
+from .operations import Operation, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     """A message. What the trampoline says of a failure (linux/trampoline.py) is put into words, as ``error``."""
     message = dict(loads(line))
     if "failed" in message:
-        why = os.strerror(int(message["errno"], 8))
-        message["error"] = f"{message['failed']}: {why[:1].lower()}{why[1:]}"  # as OperationFailed does
+        message["error"] = f"{message['failed']}: {reason(os.strerror(int(message['errno'], 8)))}"
     return message
 
 

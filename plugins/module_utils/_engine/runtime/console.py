@@ -63,7 +63,17 @@ class ConsoleSender(DescriptorSender):
     def pair(cls) -> tuple[ConsoleSender, socket.socket]:
         """To a socket of our own."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        return cls(theirs.detach()), ours
+        return _RelayedSender(theirs.detach()), ours
+
+
+class _RelayedSender(ConsoleSender):
+    """Of a terminal that we relay to our own, which makes "\\n" a new line: a file shall have what was written."""
+
+    def __call__(self, fd: int) -> None:
+        modes = termios.tcgetattr(fd)
+        modes[1] &= ~termios.ONLCR
+        termios.tcsetattr(fd, termios.TCSANOW, modes)
+        super().__call__(fd)
 
 
 def receive_console(connection: socket.socket) -> int:
@@ -80,9 +90,6 @@ def receive_console(connection: socket.socket) -> int:
 
 def relay(master: int, pidfd: int) -> None:
     """Be the terminal: copy both ways until the process behind ``pidfd`` has ended and its output is out."""
-    modes = termios.tcgetattr(master)
-    modes[1] &= ~termios.ONLCR  # our own terminal makes "\n" a new line; a file shall have what the program wrote
-    termios.tcsetattr(master, termios.TCSANOW, modes)
     with _raw_mode(), _window_size(master):
         streams = {0, master}
         ended = False

@@ -55,10 +55,10 @@ _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_I
 
 
 def device_rules(linux: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The rules of a config.json, then what every container needs, then the devices that it is given."""
+    """The rules of a config.json, then what every container needs. A device in /dev is not thereby allowed, as in runc:
+    the node is one thing, the right to open it another."""
     rules = (linux.get("resources") or {}).get("devices") or ()
-    given = ({**device, "allow": True, "access": "rwm"} for device in linux.get("devices") or ())
-    return [*rules, *NEEDED_RULES, *(device for device in given if device["type"] != "p")]
+    return [*rules, *NEEDED_RULES]
 
 
 class LimitDevices(Operation):

@@ -141,6 +141,7 @@ def _run_entered(init: Init, options: EnterOptions) -> None:
         sender = options.send_console
         kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
+        init.report("nsexec container setup: in the namespaces of the container")
         init.report("child process in init()")
         execute_all(_plan_entered(init, options), init.report if init.debug else None)
     except Exception as error:

@@ -19,16 +19,21 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def run_hooks(spec: Mapping[str, Any], stage: str, state: Mapping[str, Any]) -> None:
-    """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout."""
+def run_hooks(
+    spec: Mapping[str, Any], stage: str, state: Mapping[str, Any], env: Mapping[str, str] | None = None
+) -> None:
+    """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout.
+
+    ``env`` is for hooks that say nothing of theirs: runc's startContainer hooks have that of the process.
+    """
     for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
-        status = _run(hook, dumps(state).encode())
+        status = _run(hook, dumps(state).encode(), env or {})
         if status != 0:
             why = "not done within its timeout" if status is None else f"failed with status {status}"
-            raise RuntimeFailed(f"hooks.{stage}[{index}]: {hook['path']} {why}")
+            raise RuntimeFailed(f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}")
 
 
-def _run(hook: Mapping[str, Any], stdin: bytes) -> int | None:
+def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str]) -> int | None:
     source = os.memfd_create("state")
     os.write(source, stdin)
     os.lseek(source, 0, os.SEEK_SET)
@@ -37,7 +42,8 @@ def _run(hook: Mapping[str, Any], stdin: bytes) -> int | None:
         try:
             os.dup2(source, 0)
             reset_signals()
-            env = dict(item.partition("=")[::2] for item in hook.get("env") or ())
+            given = hook.get("env")
+            env = dict(inherited) if given is None else dict(item.partition("=")[::2] for item in given)
             os.execve(hook["path"], list(hook.get("args") or [hook["path"]]), env)
         finally:
             os._exit(127)

@@ -41,6 +41,7 @@ from .process import (
     SetHostname,
     SetRlimit,
     SetUmask,
+    TryDirectory,
     WriteFile,
     plan_sysctl,
 )
@@ -177,7 +178,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield DieWithParent(init.die_with_parent)
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
-        yield RunHooks(spec, "startContainer", init.state)
+        yield RunHooks(spec, "startContainer", init.state, execution.environment.variables)
     yield from execution.plan()
 
 
@@ -258,6 +259,8 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
     if not process.get("terminal"):
         yield OwnStdio(user["uid"])
     privileges = init.privileges(process)
+    directory = TryDirectory(process["cwd"])
+    yield directory
     if not process.get("noNewPrivileges"):
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
         yield from privileges.filter
@@ -267,7 +270,7 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
     yield DieWithParent(True)
     if user.get("umask") is not None:
         yield SetUmask(user["umask"])
-    yield ChangeDirectory(process["cwd"])
+    yield ChangeDirectory(directory)
 
 
 class FindHome(Operation):
@@ -307,16 +310,19 @@ class MakeWorkingDirectory(Operation):
 class RunHooks(Operation):
     """The hooks of a stage that belongs to the container's own namespaces."""
 
-    def __init__(self, spec: Mapping[str, Any], stage: str, state: Mapping[str, Any]) -> None:
+    def __init__(
+        self, spec: Mapping[str, Any], stage: str, state: Mapping[str, Any], env: Mapping[str, str] | None = None
+    ) -> None:
         self.spec = spec
         self.stage = stage
         self.state = state
+        self.env = env
 
     def __str__(self) -> str:
         return f"run the {self.stage} hooks"
 
     def execute(self) -> None:
-        run_hooks(self.spec, self.stage, self.state)
+        run_hooks(self.spec, self.stage, self.state, self.env)
 
 
 class DieWithParent(Operation):

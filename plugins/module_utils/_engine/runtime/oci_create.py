@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
+from ..errors import Conflict, EngineError, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
 from ..linux.inherited import set_child_subreaper
-from .create import Created, CreateOptions, create_container
+from ..linux.lean import suppress
+from .create import Created, CreateOptions, Membership, create_container
 from .exec import wait_exit
 from .membership import membership_of
 from .resources import parse_resources
 from .rootless import check_namespaces
-from .state import SPEC_FILE, parse_id
+from .state import SPEC_FILE, find_freezer, is_frozen, parse_id
 from .validate import read_config
 
 TYPE_CHECKING = False
@@ -167,6 +168,7 @@ def _create(
 
 def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any]) -> Cgroups:
     cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
+    _check_vacant(cgroups, path)
     try:
         cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
     except KernelError as error:
@@ -176,6 +178,19 @@ def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any]) -> Cgroups:
 
         raise explain_refused(error, path) from error
     return cgroups
+
+
+def _check_vacant(cgroups: Cgroups, path: str) -> None:
+    """Two containers in one cgroup would be limited, frozen and killed as one; one in a frozen cgroup never starts."""
+    pids = cgroups.processes(path)
+    if pids:
+        raise Conflict(f"linux.cgroupsPath {path}: container's cgroup is not empty: process {pids[0]} is in it")
+    membership = Membership(cgroups.task_files(path))
+    if not membership.task_files:
+        with suppress(OSError, EngineError):  # as a rule it is not there yet
+            membership = membership_of(cgroups, path)
+    if is_frozen(find_freezer(membership)):
+        raise Conflict(f"linux.cgroupsPath {path}: container's cgroup unexpectedly frozen; thaw it first")
 
 
 def _keep_spec(created: Created, bundle: str) -> None:

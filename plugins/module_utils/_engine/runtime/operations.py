@@ -32,9 +32,12 @@ class OperationFailed(RuntimeFailed):
         path = os.fsdecode(cause.filename or "")
         told = str(operation)
         where = f" ({path})" if path and not path.startswith("/proc/self/fd/") and path not in told else ""
-        why = cause.strerror or str(cause)
-        # In lower case, as Go's programs tell it, and as those that start them look for it.
-        super().__init__(f"{told}{where}: {why[:1].lower()}{why[1:]}")
+        super().__init__(f"{told}{where}: {reason(cause.strerror or str(cause))}")
+
+
+def reason(text: str) -> str:
+    """The kernel's words in lower case, as Go's programs tell them, and as those that start runtimes look for them."""
+    return text[:1].lower() + text[1:]
 
 
 def execute_all(operations: Iterable[Operation], report: Callable[[str], None] | None = None) -> None:

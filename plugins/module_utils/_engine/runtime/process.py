@@ -164,7 +164,7 @@ class OwnStdio(Operation):
         return f"give the standard streams to user {self.uid}"
 
     def execute(self) -> None:
-        null = os.stat("/dev/null").st_rdev
+        null = os.makedev(1, 3)  # whatever the container has at /dev/null: the host's keeps its owner
         for fd in range(3):
             found = os.fstat(fd)
             if found.st_rdev == null or found.st_uid == self.uid:
@@ -200,17 +200,37 @@ class ChangeUser(Operation):
         os.setresuid(self.uid, self.uid, self.uid)
 
 
-class ChangeDirectory(Operation):
-    """The working directory; that it is inside the root is checked (CVE-2024-21626)."""
+class TryDirectory(Operation):
+    """The working directory while we are root: the user of the process need not be able to enter it, as with runc."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.done = False
 
     def __str__(self) -> str:
         return f"change to the directory {self.path}"
 
     def execute(self) -> None:
-        os.chdir(self.path)
+        try:
+            os.chdir(self.path)
+            self.done = True
+        except PermissionError:
+            return  # root of a user namespace or of a network file system; perhaps the user may
+
+
+class ChangeDirectory(Operation):
+    """The working directory, unless it is that already; that it is inside the root is checked (CVE-2024-21626)."""
+
+    def __init__(self, tried: TryDirectory) -> None:
+        self.path = tried.path
+        self.tried = tried
+
+    def __str__(self) -> str:
+        return f"change to the directory {self.path}"
+
+    def execute(self) -> None:
+        if not self.tried.done:
+            os.chdir(self.path)
         # getcwd(2): "(unreachable)" is said of a directory outside of the root, and ENOENT of one that is gone.
         if not os.getcwd().startswith("/"):
             raise OSError(2, "is outside of the container", self.path)
@@ -237,12 +257,17 @@ def find_program(args: Sequence[str], env: Mapping[str, str]) -> str:
             raise OSError(13, "is a directory, not a program", name)
         if not os.path.exists(name):
             raise OSError(2, "no such file or directory", name)
-        if not os.access(name, os.X_OK):
+        if not _is_executable(name):
             raise OSError(13, "permission denied", name)
         return name
     path = env.get("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
     for directory in path.split(":"):
         candidate = os.path.join(directory or ".", name)
-        if os.path.isfile(candidate) and os.access(candidate, os.X_OK):
+        if os.path.isfile(candidate) and _is_executable(candidate):
             return candidate
     raise OSError(2, "executable file not found in $PATH", name)
+
+
+def _is_executable(path: str) -> bool:
+    """With the capabilities that are in effect, such as CAP_DAC_OVERRIDE, as execve(2) sees it (faccessat(2))."""
+    return os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids)

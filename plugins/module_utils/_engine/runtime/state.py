@@ -88,21 +88,7 @@ class State:
             return "stopped"
         if os.path.exists(self.fifo):
             return "created"
-        return "paused" if self._is_frozen() else "running"
-
-    def _is_frozen(self) -> bool:
-        """What the kernel says of the container's cgroup: FROZEN in v1's freezer.state, 1 in v2's cgroup.freeze."""
-        path = self.values.get("freezer")
-        if not path:
-            return False
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return os.read(fd, 64).strip() in (b"FROZEN", b"FREEZING", b"1")
-        finally:
-            os.close(fd)
+        return "paused" if is_frozen(self.values.get("freezer") or "") else "running"
 
     def told(self) -> dict[str, Any]:
         """The state as ``state`` prints it and hooks read it."""
@@ -110,8 +96,8 @@ class State:
         told = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
-            "status": status,
             "pid": self.pid if status in ("created", "running", "paused") else 0,
+            "status": status,
             "bundle": self.bundle,
             "rootfs": self.values["rootfs"],
             "created": self.values["created"],
@@ -164,6 +150,20 @@ def find_freezer(membership: Membership) -> str:
         if os.path.exists(path):
             return path
     return ""
+
+
+def is_frozen(path: str) -> bool:
+    """What the kernel says in the file of find_freezer(): FROZEN in v1's freezer.state, 1 in v2's cgroup.freeze."""
+    if not path:
+        return False
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return os.read(fd, 64).strip() in (b"FROZEN", b"FREEZING", b"1")
+    finally:
+        os.close(fd)
 
 
 def create_state(root: str, identity: str, values: dict[str, Any]) -> State:

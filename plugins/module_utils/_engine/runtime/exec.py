@@ -62,9 +62,9 @@ def enter_container(
             raise Conflict(f"container {state.id!r} is not running")
         flags = _differing_namespaces(state.pid)
         if flags & CLONE_NEWUSER:
-            from .mappings import check_entered  # what a container without a user namespace needs nothing of
+            from .mappings import prepare_entry  # what a container without a user namespace needs nothing of
 
-            check_entered(process, state.pid)
+            prepare_entry(process, state.pid, options.stdio)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds

@@ -12,10 +12,12 @@ Errors: InvalidOption with the JSON path, Unsupported, ProgramFailed, OSError.
 from __future__ import annotations
 
 import os
+import stat
 
 from ..errors import InvalidOption, Unsupported
 from ..linux.capabilities import capability_mask, capget
 from ..linux.idmap import deny_setgroups, find_missing, find_outside, in_user_namespace, read_id_map
+from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWUSER, setns, write_id_map
 from ..linux.process import find_program, run_program
 from .process import write_file
@@ -80,10 +82,13 @@ def check_mappings(spec: Mapping[str, Any]) -> None:
             _check_permitted(parse_ranges(linux, kind), kind)
 
 
-def check_entered(process: Mapping[str, Any], pid: int) -> None:
-    """Raise InvalidOption where the user namespace of ``pid`` lacks an id that a process in it is to have."""
+def prepare_entry(process: Mapping[str, Any], pid: int, stdio: Sequence[int]) -> None:
+    """Raise InvalidOption where the user namespace of ``pid`` lacks an id that a process in it is to have; let that
+    process open the pipes that it is given."""
     users, groups = (read_id_map(f"/proc/{pid}/{kind.file}") for kind in (USERS, GROUPS))
     _check_process(process, users, groups, "an id that the {}Mappings of the container have")
+    if not process.get("terminal"):
+        _give_pipes(process, users, [f"/proc/self/fd/{fd}" for fd in stdio or range(3)])
 
 
 def _check_ranges(linux: Mapping[str, Any], kind: _Kind) -> list[Range]:
@@ -244,6 +249,18 @@ def attend_birth(spec: Mapping[str, Any], pid: int) -> None:
             # asks an ordinary user for it does not expect: podman always asks.
             if os.geteuid() == 0 and not in_user_namespace():
                 raise
+    if not spec["process"].get("terminal"):
+        users = read_id_map(f"/proc/{pid}/{USERS.file}")
+        _give_pipes(spec["process"], users, [f"/proc/{pid}/fd/{fd}" for fd in range(3)])
+
+
+def _give_pipes(process: Mapping[str, Any], users: list[Range], paths: Sequence[str]) -> None:
+    """Let a process open /dev/stdout and its like where they are pipes, which else are nobody's in its namespace."""
+    owner = find_outside(users, (process.get("user") or {}).get("uid", 0))
+    for path in paths:
+        with suppress(OSError):  # an ordinary user cannot; one that is closed
+            if owner is not None and stat.S_ISFIFO(os.stat(path).st_mode):
+                os.chown(path, owner, -1)
 
 
 def write_mappings(linux: Mapping[str, Any], pid: int) -> None:

@@ -261,7 +261,7 @@ def test_a_fork_bomb_is_killed_and_what_it_made_removed(cgroups):
 
 def test_without_a_cgroup(cgroups):
     path = cgroups.container_path("", "gone")
-    assert (cgroups.processes(path), cgroups.observe_limits(path), cgroups.payload_fd(path)) == ([], None, -1)
+    assert (cgroups.processes(path), cgroups.observe_limits(path), cgroups.payload_directory(path)) == ([], None, "")
     cgroups.kill(path)
     cgroups.destroy(path)
     cgroups.remove("gone/too")

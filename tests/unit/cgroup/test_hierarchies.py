@@ -20,7 +20,7 @@ def test_every_cgroup_mount_is_found_with_its_controllers():
     assert parse_mountinfo(HYBRID) == [
         (Hierarchy("/sys/fs/cgroup/cpu,cpuacct", 1, frozenset(("cpu", "cpuacct"))), "0:29"),
         (Hierarchy("/odd place/memory", 1, frozenset(("memory",))), "0:33"),
-        (Hierarchy("/sys/fs/cgroup/systemd", 1, frozenset()), "0:37"),
+        (Hierarchy("/sys/fs/cgroup/systemd", 1, frozenset(), "systemd"), "0:37"),
         (Hierarchy("/sys/fs/cgroup/unified", 2), "0:38"),
     ]
 

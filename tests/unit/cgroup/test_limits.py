@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.v1.cpu import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.shares import (
     shares_of_weight,
     weight_of_shares,
 )
@@ -17,9 +17,11 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import (
     UNLIMITED,
     Limits,
-    format_cpu_list,
     normalise,
     parse_cgroup_path,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.quantities import (
+    format_cpu_list,
     parse_cpu_list,
 )
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.systemd import (
-    Systemd,
-    cpu_mask,
-    limit_properties,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.units import Units, slice_path, unit_name
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.place import slice_path
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.properties import limit_properties
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.systemd import Systemd
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.units import Units, cpu_mask, unit_name
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
     Conflict,
     InvalidOption,

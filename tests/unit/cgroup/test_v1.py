@@ -123,7 +123,7 @@ def test_a_cgroup_with_something_in_one_tree_alone_is_not_removed(cgroups, tmp_p
 def test_a_container_that_has_no_cgroup(cgroups):
     path = cgroups.container_path("", "web")
     assert path == "/stowage/web.scope"
-    assert (cgroups.observe_limits(path), cgroups.processes(path), cgroups.payload_fd(path)) == (None, [], -1)
+    assert (cgroups.observe_limits(path), cgroups.processes(path), cgroups.payload_directory(path)) == (None, [], "")
     with pytest.raises(NotFound):
         cgroups.limit_container(path, Limits(pids=1))
     cgroups.kill(path)

@@ -23,12 +23,9 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.bundle import parse_container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.logs import format_log, parse_log
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.mount_options import parse_mount_options
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.resources import parse_resources
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import (
     oci_resources,
     oci_spec,
-    shares_of_weight,
-    weight_of_shares,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import validate_config
 
@@ -73,17 +70,15 @@ def test_what_the_model_says_is_in_the_configuration():
     assert mounts["/etc/hosts"]["source"] == "/r/hosts"
 
 
-def test_limits_survive_the_way_through_oci():
-    assert parse_resources(oci_resources(FULL.limits)) == FULL.limits
-
-
-@pytest.mark.parametrize("weight", [1, 2, 39, 100, 1000, 10000])
-def test_weights_survive_the_way_through_shares(weight):
-    assert weight_of_shares(shares_of_weight(weight)) == weight
-
-
-def test_a_quota_is_for_our_own_period():
-    assert parse_resources({"cpu": {"quota": 20_000, "period": 50_000}}).cpu_quota == 40_000
+def test_limits_become_what_other_runtimes_read():
+    limits = Limits(memory=1 << 26, memory_swap=1 << 27, memory_reservation=1 << 25, cpu_quota=50_000, cpu_weight=100,
+                    pids=-1, cpuset_cpus="0-1", cpuset_mems="0")  # fmt: skip
+    assert oci_resources(limits) == {
+        "memory": {"limit": 1 << 26, "reservation": 1 << 25, "swap": 1 << 27},
+        "cpu": {"cpus": "0-1", "mems": "0", "quota": 50_000, "period": 100_000, "shares": 1024},
+        "pids": {"limit": -1},
+    }
+    assert oci_resources(Limits(memory=4096)) == {"memory": {"limit": 4096}}
 
 
 def test_mount_options():

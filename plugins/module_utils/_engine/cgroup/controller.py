@@ -7,28 +7,35 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 
 from ..errors import KernelError, Unsupported
 from ..linux.cgroupfs import read_value, write_value
-from ..model.cgroup import UNLIMITED, Limits
+from ..model.quantities import UNLIMITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from ..model.cgroup import Limits
 
-@dataclass(frozen=True)
+
 class Controller:
     """``fields`` of Limits are this controller's. ``observe`` and ``apply`` take a cgroup's directory.
 
     ``observe`` knows every field: what is not there limits nothing. ``apply`` sets the fields that are not None.
     """
 
-    name: str
-    fields: tuple[str, ...]
-    observe: Callable[[str], dict[str, int | str]]
-    apply: Callable[[str, Limits], None]
+    def __init__(
+        self,
+        name: str,
+        fields: tuple[str, ...],
+        observe: Callable[[str], dict[str, int | str]],
+        apply: Callable[[str, Limits], None],
+    ) -> None:
+        self.name = name
+        self.fields = fields
+        self.observe = observe
+        self.apply = apply
 
 
 def is_limited(value: int | str | None) -> bool:
@@ -84,6 +91,25 @@ def write_limit(path: str, value: str, *, because: Mapping[int, str] | None = No
         why = (because or {}).get(number, "") or _BECAUSE.get(number, "")
         cause = OSError(number, os.strerror(number) + (f": {why}" if why else ""), path)
         raise KernelError(f"setting a cgroup limit to {value!r}", cause) from error
+
+
+def write_setting(
+    option: str, directory: str, file: str, value: object, *, because: Mapping[int, str] | None = None
+) -> None:
+    """Write what ``option`` of config.json (its JSON path) asks for to a file of the cgroup ``directory``.
+
+    Raises Unsupported where there is no such file, KernelError with ``because`` of its errno where it is refused.
+    """
+    path = f"{directory}/{file}"
+    try:
+        write_value(path, str(value))
+    except FileNotFoundError as error:
+        raise Unsupported(f"{option}: this kernel has no {file} ({path}); leave it out") from error
+    except OSError as error:
+        number = error.errno or 0
+        why = (because or {}).get(number, "") or _BECAUSE.get(number, "")
+        cause = OSError(number, os.strerror(number) + (f": {why}" if why else ""), path)
+        raise KernelError(f"{option}: writing {value!r} to", cause) from error
 
 
 _BECAUSE = {

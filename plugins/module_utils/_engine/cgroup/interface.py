@@ -12,19 +12,21 @@ or a file), KernelError (the kernel refuses: the file, the value), Conflict (som
 
 from __future__ import annotations
 
-import contextlib
+import _signal as signal
 import os
-import signal
 from abc import ABC, abstractmethod
 
-from ..errors import Conflict, InvalidOption
+from ..errors import Conflict
 from ..linux.cgroupfs import list_cgroups
+from ..linux.lean import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from ..model.cgroup import Cgroup, Limits
+    from .resources import Resources
+    from .units import Property
 
 # The directory of a container ends so; the name of a cgroup may not (parse_cgroup_path).
 SCOPE = ".scope"
@@ -77,12 +79,31 @@ class Cgroups(ABC):
         """
 
     @abstractmethod
-    def payload_fd(self, cgroups_path: str) -> int:
-        """v2: a new descriptor of the container's cgroup for clone3(CLONE_INTO_CGROUP), to be closed; v1: -1."""
+    def prepare_resources(self, cgroups_path: str, resources: Resources, properties: Sequence[Property] = ()) -> None:
+        """The same for what config.json asks for, and without a monitor. Nothing is left of it where it fails.
+
+        ``properties`` are systemd's, for its scope. Raises Conflict too where the cgroup is frozen.
+        """
+
+    def settle(self, cgroups_path: str, resources: Resources) -> None:
+        """To be called when the init is in the cgroup that prepare_resources() made."""
+        return
+
+    @abstractmethod
+    def update_resources(self, cgroups_path: str, resources: Resources) -> None:
+        """Set what is asked for on the container's cgroup, live. NotFound where it has none."""
+
+    def payload_directory(self, cgroups_path: str) -> str:
+        """The directory in the v2 tree that clone3(CLONE_INTO_CGROUP) puts the init into; v1 alone: empty."""
+        return ""
 
     def task_files(self, cgroups_path: str) -> list[str]:
         """v1: the files that join() writes ``0`` to, for a process that does so without this package; v2: none."""
         return []
+
+    @abstractmethod
+    def directories(self, cgroups_path: str) -> dict[str, str]:
+        """Where the files of each controller are: by controller on v1, v2's one directory as ``""``."""
 
     @abstractmethod
     def join(self, cgroups_path: str) -> None:
@@ -108,6 +129,10 @@ class Cgroups(ABC):
         """SIGKILL every process in the container's cgroup and below. It does not wait for their end."""
 
     @abstractmethod
+    def is_frozen(self, cgroups_path: str) -> bool:
+        """Whether the container is paused, or about to be."""
+
+    @abstractmethod
     def freeze(self, cgroups_path: str, frozen: bool) -> None:
         """Stop all processes of the container where they are, or let them go on; returns when it is so."""
 
@@ -117,20 +142,6 @@ class Cgroups(ABC):
 
         The monitor may call it for its own container. Conflict names the processes that are still there.
         """
-
-
-def relative_path(cgroups_path: str) -> str:
-    """An OCI cgroupsPath without its leading slash. Raises InvalidOption for what could lead elsewhere."""
-    relative = cgroups_path.lstrip("/")
-    parts = relative.split("/")
-    if ":" in cgroups_path or not relative or any(part in ("", ".", "..") for part in parts) or "\n" in cgroups_path:
-        raise InvalidOption(
-            "cgroupsPath",
-            cgroups_path,
-            "an absolute path without '.' and '..', such as /stowage/web.scope ('slice:prefix:name' is for hosts whose "
-            "cgroups systemd manages)",
-        )
-    return relative
 
 
 def list_named(base: str, prefix: str = "") -> Iterator[str]:
@@ -146,10 +157,22 @@ def kill_processes(list_processes: Callable[[], list[int]], *, rounds: int) -> N
     for _round in range(rounds):
         pids = list_processes()
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if not pids:
             return
+
+
+def refuse_taken(cgroups_path: str, pids: list[int], *, frozen: bool) -> None:
+    """Raise Conflict where the cgroup of a new container has something in it already, or would not let it run.
+
+    runtime-spec, config-linux.md: what a runtime may check, because one container could have an influence on another.
+    """
+    if frozen:
+        raise Conflict(f"container's cgroup unexpectedly frozen: {cgroups_path}; thaw or remove it first")
+    if pids:
+        held = ", ".join(map(str, pids[:10]))
+        raise Conflict(f"container's cgroup is not empty: {cgroups_path} still holds the processes {held}")
 
 
 def refuse_occupied(path: str, children: list[str], pids: list[int]) -> None:

@@ -10,12 +10,15 @@ import os
 from ..errors import Unsupported
 from ..linux.cgroupfs import Hierarchy, observe_hierarchies
 from .interface import Cgroups
-from .systemd import Systemd
-from .units import Units
-from .v1.manager import CONTROLLERS, V1
-from .v2.manager import V2
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .units import Units
 
 __all__ = ["Cgroups", "open_cgroups"]
+
+# A hierarchy of one of these makes a host one of v1.
+_V1 = frozenset(("memory", "cpu", "cpuset", "pids"))
 
 
 def open_cgroups(instance: str) -> Cgroups:
@@ -26,22 +29,33 @@ def open_cgroups(instance: str) -> Cgroups:
     """
     hierarchies = observe_hierarchies()
     unified = [hierarchy.mount for hierarchy in hierarchies if hierarchy.version == 2]
-    if any(controller.name in hierarchy.controllers for hierarchy in hierarchies for controller in CONTROLLERS):
+    if any(not _V1.isdisjoint(hierarchy.controllers) for hierarchy in hierarchies):
+        from .v1.manager import V1  # a host is of one kind, and each process of the runtime's loads but that
+
         trees = [hierarchy for hierarchy in hierarchies if hierarchy.version == 1]
-        return V1(instance, trees, Units() if _systemd_owns(trees) else None)
+        return V1(instance, trees, _open_units(trees), unified=unified[-1] if unified else "")
     if not unified:
         raise Unsupported(
             "no cgroup hierarchy is mounted (looked in /proc/self/mountinfo); mount one: "
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
         )
     mount = unified[-1]
-    if _systemd_owns([Hierarchy(mount, 2)]):
-        return Systemd(instance, mount, Units())
+    units = _open_units([Hierarchy(mount, 2)])
+    if units:
+        from .systemd import Systemd  # a host is of one kind
+
+        return Systemd(instance, mount, units)
+    from .v2.manager import V2  # a host is of one kind
+
     return V2(instance, mount)
 
 
-def _systemd_owns(hierarchies: list[Hierarchy]) -> bool:
-    """Whether systemd runs (sd_booted(3)) and these hierarchies are its own, not those of a container on its host."""
-    return os.path.isdir("/run/systemd/system") and any(
-        os.path.isdir(f"{hierarchy.mount}/init.scope") for hierarchy in hierarchies
-    )
+def _open_units(hierarchies: list[Hierarchy]) -> Units | None:
+    """systemd, where it runs (sd_booted(3)) and these hierarchies are its own, not those of a container on its host."""
+    if not os.path.isdir("/run/systemd/system"):
+        return None
+    if not any(os.path.isdir(f"{hierarchy.mount}/init.scope") for hierarchy in hierarchies):
+        return None
+    from .units import Units  # a host without systemd needs no D-Bus
+
+    return Units()

@@ -10,8 +10,15 @@ from __future__ import annotations
 
 import errno
 
-from ..model.cgroup import UNLIMITED, Limits
-from .controller import Controller, read_number, write_limit
+from ..model.quantities import UNLIMITED
+from .controller import Controller, read_number, write_limit, write_setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ..model.cgroup import Limits
 
 MAX = "pids.max"
 
@@ -19,6 +26,17 @@ MAX = "pids.max"
 def observe_pids(directory: str) -> dict[str, int | str]:
     value = read_number(f"{directory}/{MAX}")
     return {"pids": UNLIMITED if value is None else value}
+
+
+def write_pids(directory: str, pids: Mapping[str, Any]) -> None:
+    """``linux.resources.pids``: -1 is no limit.
+
+    No task beside the init is what 0 means (runtime-spec 1.3), and what 1 means too. clone3(CLONE_INTO_CGROUP) could
+    not put the init itself into a cgroup of 0, and systemd knows no TasksMax=0, so 1 is written, as by runc.
+    """
+    limit = pids["limit"]
+    because = {errno.EINVAL: "it is more than a kernel can have (4194304)"}
+    write_setting("linux.resources.pids.limit", directory, MAX, "max" if limit < 0 else max(limit, 1), because=because)
 
 
 def apply_pids(directory: str, limits: Limits) -> None:

@@ -13,20 +13,24 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import InvalidOption, KernelError, NotFound
-from ..linux.cgroupfs import list_cgroups, list_pids, make_cgroups, read_value, remove_tree, write_value
-from ..model.cgroup import CPU_PERIOD, UNLIMITED, Cgroup, Limits, parse_cgroup_path, parse_cpu_list
-from .interface import SCOPE, refuse_occupied
-from .units import Units, slice_path, unit_name
-from .v2.manager import PAYLOAD, V2, observe_directory, own_cgroup
-from .v2.memory import swap_limit
+from ..errors import EngineError, KernelError, NotFound
+from ..linux.cgroupfs import list_cgroups, list_pids, make_cgroups, read_value, remove_cgroup, remove_tree, write_value
+from ..linux.lean import suppress
+from .interface import refuse_occupied, refuse_taken
+from .place import is_scope, parse_scope, scope_path, slice_path
+from .units import Units, unit_name
+from .v2.freezer import is_frozen
+from .v2.manager import ENGINE, V2
+from .v2.tree import PAYLOAD, available_controllers, hand_on_controllers, own_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any
+    from collections.abc import Iterator, Sequence
 
-_INFINITY = 2**64 - 1
+    from ..model.cgroup import Cgroup, Limits
+    from .resources import Resources
+    from .units import Property
+
 _MONITOR = "monitor"
 _SLICE = ".slice"
 
@@ -40,14 +44,20 @@ class Systemd(V2):
         super().__init__(instance, mount)
         self._units = units
         self._base = unit_name(instance, "slice")
+        self._keeper = 0
 
     # Named cgroups ------------------------------------------------------------------------------
 
     def observe(self) -> dict[str, Cgroup]:
+        from ..model.cgroup import Cgroup  # named cgroups are the engine's, which has the model
+        from .v2.limits import observe_directory  # the engine's limits
+
         found = list(_list_slices(f"{self._mount}/{slice_path(self._base)}", self._base))
         return {path: Cgroup(path, observe_directory(directory)) for path, directory in sorted(found)}
 
     def set_limits(self, path: str, limits: Limits) -> None:
+        from .properties import limit_properties  # whoever sets limits
+
         name = self._slice(path)
         limits = self._checked(limits)
         properties = limit_properties(limits, f"{self._mount}/{slice_path(name)}")
@@ -70,36 +80,88 @@ class Systemd(V2):
         return f"{self._slice(parent) if parent else self._base}:{self.instance}:{name}"
 
     def prepare(self, cgroups_path: str, limits: Limits, monitor_pid: int = 0) -> None:
-        if ":" not in cgroups_path:
+        if not is_scope(cgroups_path):
             super().prepare(cgroups_path, limits, monitor_pid)
             return
+        from .properties import limit_properties  # whoever sets limits
+
         limits = self._checked(limits)
         payload = self._payload(cgroups_path)
         scope = os.path.dirname(payload)
         refuse_occupied(cgroups_path, [], self.processes(cgroups_path))
-        slice_name = cgroups_path.split(":", maxsplit=1)[0]
+        slice_name = parse_scope(cgroups_path)[0]
         if slice_name == self._base:
             self._start_slice("")
-        if monitor_pid not in list_pids(scope):
-            self._units.start_scope(os.path.basename(scope), slice_name, monitor_pid or os.getpid())
-        try:
-            for name in (_MONITOR, PAYLOAD):
-                make_cgroups(scope, name)
-            for pid in (read_value(f"{scope}/cgroup.procs") or "").split():
-                write_value(f"{scope}/{_MONITOR}/cgroup.procs", pid)
-        except OSError as error:
-            raise KernelError("dividing a container's scope", error) from error
+        properties = limit_properties(limits, payload)
+        if monitor_pid in list_pids(scope):
+            self._units.set_properties(os.path.basename(scope), properties)
+        else:
+            self._units.start_scope(os.path.basename(scope), slice_name, monitor_pid or os.getpid(), properties)
+        self._divide(scope)
+        hand_on_controllers(scope, ENGINE, required=self._required_by(limits))
         self._limit(payload, limits)
 
     def limit_container(self, cgroups_path: str, limits: Limits) -> None:
         directory = self._payload(cgroups_path)
         if not os.path.isdir(directory):
             raise NotFound("cgroup", cgroups_path, "start its container first")
+        if not is_scope(cgroups_path):
+            super().limit_container(cgroups_path, limits)
+            return
+        from .properties import limit_properties  # whoever sets limits
+
         limits = self._checked(limits)
+        # Before ours, because what systemd is to write can depend on what is in force.
+        properties = limit_properties(limits, directory)
+        self._units.set_properties(os.path.basename(os.path.dirname(directory)), properties)
+        hand_on_controllers(os.path.dirname(directory), ENGINE, required=self._required_by(limits))
         self._limit(directory, limits)
 
+    def prepare_resources(self, cgroups_path: str, resources: Resources, properties: Sequence[Property] = ()) -> None:
+        if not is_scope(cgroups_path):
+            super().prepare_resources(cgroups_path, resources)
+            return
+        from .scope import start_keeper  # the command line with --systemd-cgroup alone
+        from .v2.resources import check_resources, write_resources  # not for the engine, which has Limits
+
+        payload = self._payload(cgroups_path)
+        scope = os.path.dirname(payload)
+        check_resources(resources, available_controllers(self._mount), self._mount)
+        refuse_taken(cgroups_path, list_pids(scope), frozen=is_frozen(scope))
+        self._keeper = start_keeper(self._units, cgroups_path, resources, properties)
+        try:
+            self._divide(scope)
+            hand_on_controllers(scope, available_controllers(scope), required=self._required(resources))
+            write_resources(payload, resources)
+        except BaseException:
+            self._end_keeper(payload)
+            with suppress(EngineError, OSError):
+                self.destroy(cgroups_path)
+            raise
+
+    def settle(self, cgroups_path: str, resources: Resources) -> None:
+        if is_scope(cgroups_path):
+            from .scope import update_scope  # the command line with --systemd-cgroup alone
+
+            payload = self._payload(cgroups_path)
+            self._end_keeper(payload)
+            # Not before: of the tasks that the scope may have, the keeper would have been one.
+            update_scope(self._units, cgroups_path, resources, payload)
+
+    def _write_resources(self, cgroups_path: str, resources: Resources) -> None:
+        if not is_scope(cgroups_path):
+            super()._write_resources(cgroups_path, resources)
+            return
+        from .scope import update_scope  # the command line with --systemd-cgroup alone
+        from .v2.resources import write_resources  # not for the engine, which has Limits
+
+        payload = self._payload(cgroups_path)
+        # Before ours, because what systemd is to write can depend on what is in force.
+        update_scope(self._units, cgroups_path, resources, payload)
+        write_resources(payload, resources)
+
     def destroy(self, cgroups_path: str) -> None:
-        if ":" not in cgroups_path:
+        if not is_scope(cgroups_path):
             super().destroy(cgroups_path)
             return
         payload = self._payload(cgroups_path)
@@ -115,16 +177,31 @@ class Systemd(V2):
     # --------------------------------------------------------------------------------------------
 
     def _payload(self, cgroups_path: str) -> str:
-        if ":" not in cgroups_path:
+        if not is_scope(cgroups_path):
             return super()._payload(cgroups_path)
-        parts = cgroups_path.split(":")
-        if len(parts) != 3 or not parts[0].endswith(_SLICE) or not parts[2] or "/" in cgroups_path:
-            raise InvalidOption("cgroupsPath", cgroups_path, "slice:prefix:name, such as stowage.slice:stowage:web")
-        scope = f"{parts[1]}-{parts[2]}" if parts[1] else parts[2]
-        return f"{self._mount}/{slice_path(parts[0])}/{scope}{SCOPE}/{PAYLOAD}"
+        return f"{self._mount}/{scope_path(cgroups_path)}/{PAYLOAD}"
+
+    def _divide(self, scope: str) -> None:
+        """Make the cgroups of a scope that is ours, and move what systemd made it with out of the way."""
+        try:
+            for name in (_MONITOR, PAYLOAD):
+                make_cgroups(scope, name)
+            for pid in (read_value(f"{scope}/cgroup.procs") or "").split():
+                write_value(f"{scope}/{_MONITOR}/cgroup.procs", pid)
+        except OSError as error:
+            raise KernelError("dividing a container's scope", error) from error
+
+    def _end_keeper(self, payload: str) -> None:
+        if self._keeper:
+            from .scope import end_keeper  # the command line with --systemd-cgroup alone
+
+            end_keeper(self._keeper)
+            self._keeper = 0
+            with suppress(OSError):
+                remove_cgroup(f"{os.path.dirname(payload)}/{_MONITOR}")
 
     def _slice(self, path: str) -> str:
-        return unit_name(f"{self.instance}/{parse_cgroup_path('cgroup', path)}", "slice")
+        return unit_name(self._named_path(path), "slice")
 
     def _start_slice(self, path: str) -> None:
         name = self._slice(path) if path else self._base
@@ -146,36 +223,6 @@ def _list_slices(directory: str, name: str, prefix: str = "") -> Iterator[tuple[
             part = child[len(start) : -len(_SLICE)].replace("\\x2d", "-")
             yield prefix + part, f"{directory}/{child}"
             yield from _list_slices(f"{directory}/{child}", child, f"{prefix}{part}/")
-
-
-def limit_properties(limits: Limits, directory: str) -> list[tuple[str, str, Any]]:
-    """The properties for the limits that are not None (systemd.resource-control(5)); ``directory`` has the rest."""
-    properties: list[tuple[str, str, Any]] = []
-
-    def add(name: str, value: int | None, unlimited: int = _INFINITY) -> None:
-        if value is not None:
-            properties.append((name, "t", unlimited if value == UNLIMITED else value))
-
-    add("MemoryMax", limits.memory)
-    add("MemoryLow", limits.memory_reservation, 0)
-    if limits.memory is not None or limits.memory_swap is not None:
-        add("MemorySwapMax", swap_limit(directory, limits))
-    if limits.cpu_quota is not None:
-        quota = limits.cpu_quota
-        add("CPUQuotaPerSecUSec", UNLIMITED if quota == UNLIMITED else quota * 1_000_000 // CPU_PERIOD)
-        # The period is systemd's own, 100 ms as ours: it writes both, and CPUQuotaPeriodUSec is younger than RHEL 8.
-    add("CPUWeight", limits.cpu_weight)
-    add("TasksMax", limits.pids)
-    for name, cpus in (("AllowedCPUs", limits.cpuset_cpus), ("AllowedMemoryNodes", limits.cpuset_mems)):
-        if cpus is not None:
-            properties.append((name, "ay", cpu_mask(cpus)))
-    return properties
-
-
-def cpu_mask(cpus: str) -> bytes:
-    """A list of numbers as systemd takes it: bit n of the bytes is number n."""
-    number = sum(1 << cpu for cpu in parse_cpu_list("cpuset", cpus))
-    return number.to_bytes((number.bit_length() + 7) // 8, "little")
 
 
 def _is_gone(directory: str, *, timeout: float = 0.2) -> bool:

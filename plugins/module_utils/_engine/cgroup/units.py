@@ -14,6 +14,7 @@ import time
 
 from ..errors import BusError, InvalidOption, KernelError, Unsupported
 from ..linux.dbus import Connection
+from ..model.quantities import parse_cpu_list
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ _OBJECT = "/org/freedesktop/systemd1"
 _MANAGER = "org.freedesktop.systemd1.Manager"
 _PROPERTIES = "org.freedesktop.DBus.Properties"
 
+# CPUQuotaPeriodUSec came with systemd 242, the lists with 244; RHEL 8 has 239.
+_YOUNG = ("CPUQuotaPeriodUSec", "AllowedCPUs", "AllowedMemoryNodes")
+
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789:_.")
 _MOST_NAME = 255  # UNIT_NAME_MAX, src/basic/unit-def.h
 
@@ -45,12 +49,6 @@ def unit_name(path: str, kind: str) -> str:
     if len(name) > _MOST_NAME:
         raise InvalidOption("cgroup", path, f"a path whose systemd unit has at most {_MOST_NAME} characters; nest less")
     return name
-
-
-def slice_path(name: str) -> str:
-    """Where a slice is in the cgroup tree: ``a-b.slice`` is in ``a.slice/a-b.slice`` (systemd.slice(5))."""
-    parts = name[: -len(".slice")].split("-")
-    return "/".join("-".join(parts[: count + 1]) + ".slice" for count in range(len(parts)))
 
 
 class Units:
@@ -78,14 +76,15 @@ class Units:
         with self._connect() as bus:
             self._set(bus, name, properties)
 
-    def start_scope(self, name: str, slice_name: str, pid: int) -> None:
+    def start_scope(self, name: str, slice_name: str, pid: int, properties: Sequence[Property] = ()) -> None:
         """Put the process ``pid`` in a scope of its own, whose cgroup is ours to divide (Delegate=yes)."""
-        properties: list[Property] = [
+        properties = [
             ("Description", "s", "Stowage container"),
             ("Slice", "s", slice_name),
             ("Delegate", "b", True),
             ("CollectMode", "s", "inactive-or-failed"),
             ("PIDs", "au", [pid]),
+            *properties,
         ]
         with self._connect() as bus:
             try:
@@ -117,8 +116,19 @@ class Units:
         self._wait(bus, _manager(bus, "StartTransientUnit", "ssa(sv)a(sa(sv))", (name, "replace", wire, [])), name)
 
     def _set(self, bus: Connection, name: str, properties: Sequence[Property]) -> None:
-        wire = [(key, (kind, value)) for key, kind, value in properties]
-        _manager(bus, "SetUnitProperties", "sba(sv)", (name, True, wire))
+        """A property that this systemd does not know yet is left out: our own files hold the limit too."""
+        wanted = list(properties)
+        while wanted:
+            wire = [(key, (kind, value)) for key, kind, value in wanted]
+            try:
+                _manager(bus, "SetUnitProperties", "sba(sv)", (name, True, wire))
+                return
+            except BusError as error:
+                # "Cannot set property CPUQuotaPeriodUSec, or unknown property."
+                unknown = [entry for entry in wanted if entry[0] in _YOUNG and f" {entry[0]}," in str(error)]
+                if not unknown:
+                    raise
+                wanted.remove(unknown[0])
 
     def _stop(self, bus: Connection, name: str) -> None:
         for member, signature, values in (("StopUnit", "ss", (name, "replace")), ("ResetFailedUnit", "s", (name,))):
@@ -145,6 +155,12 @@ class Units:
                 raise BusError(f"systemd is not done with {unit} after {self._timeout:g} s", "see: systemctl list-jobs")
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+
+def cpu_mask(cpus: str) -> bytes:
+    """A list of numbers as systemd takes it: bit n of the bytes is number n."""
+    number = sum(1 << cpu for cpu in parse_cpu_list("cpuset", cpus))
+    return number.to_bytes((number.bit_length() + 7) // 8, "little")
 
 
 def _manager(bus: Connection, member: str, signature: str, values: tuple[Any, ...]) -> list[Any]:

@@ -107,6 +107,18 @@ def _features(_runtime: Runtime, words: Words) -> int:
     return 0
 
 
+def _update(runtime: Runtime, words: Words) -> int:
+    from .update import update  # for this command alone
+
+    return update(runtime, words)
+
+
+def _events(runtime: Runtime, words: Words) -> int:
+    from .events import events  # for this command alone
+
+    return events(runtime, words)
+
+
 COMMANDS: dict[str, Callable[[Runtime, Words], int]] = {
     "exec": _exec,
     "list": _list,
@@ -115,4 +127,6 @@ COMMANDS: dict[str, Callable[[Runtime, Words], int]] = {
     "resume": _resume,
     "spec": _spec,
     "features": _features,
+    "update": _update,
+    "events": _events,
 }

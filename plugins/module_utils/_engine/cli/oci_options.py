@@ -66,6 +66,15 @@ OPTIONS = {
     "resume": {},
     "spec": {"bundle": "bundle=", "b": "bundle=", "rootless": "rootless"},
     "features": {},
+    "update": {
+        "resources": "resources=", "r": "resources=",
+        **{name: f"{name}=" for name in (
+            "blkio-weight", "cpu-period", "cpu-quota", "cpu-burst", "cpu-share", "cpu-rt-period", "cpu-rt-runtime",
+            "cpuset-cpus", "cpuset-mems", "kernel-memory", "kernel-memory-tcp", "memory", "cpu-idle",
+            "memory-reservation", "memory-swap", "pids-limit", "l3-cache-schema", "mem-bw-schema",
+        )},
+    },
+    "events": {"stats": "stats", "interval": "interval="},
     "exec": {
         "process": "process=", "p": "process=", "cwd": "cwd=", "user": "user=", "u": "user=", "pid-file": "pid-file=",
         "env": "env+", "e": "env+", "cap": "cap+", "c": "cap+", "tty": "tty", "t": "tty", "detach": "detach",

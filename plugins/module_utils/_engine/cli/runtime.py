@@ -181,6 +181,9 @@ COMMANDS: dict[str, Command] = {
     "state": _state,
     "kill": _kill,
     "delete": _delete,
-    **{name: _rarely(name) for name in ("exec", "list", "ps", "pause", "resume", "spec", "features")},
+    **{
+        name: _rarely(name)
+        for name in ("exec", "list", "ps", "pause", "resume", "spec", "features", "update", "events")
+    },
     **{name: _rarely(name) for name in ("checkpoint", "restore")},
 }

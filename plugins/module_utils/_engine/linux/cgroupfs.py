@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import time
-from dataclasses import dataclass
+
+from .lean import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 _FLAGS = frozenset(("rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children"))
 
 
-@dataclass(frozen=True)
 class Hierarchy:
-    """A mounted cgroup file system. ``controllers`` is empty for v2 (there cgroup.controllers has them)."""
+    """A mounted cgroup file system. ``controllers`` is empty for v2 (there cgroup.controllers has them); a hierarchy of
+    v1 without controllers has a ``name`` (cgroups(7), "Cgroups version 1"), such as ``systemd``.
+    """
 
-    mount: str
-    version: int
-    controllers: frozenset[str] = frozenset()
+    def __init__(self, mount: str, version: int, controllers: frozenset[str] = frozenset(), name: str = "") -> None:
+        self.mount = mount
+        self.version = version
+        self.controllers = controllers
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Hierarchy) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash(self.mount)
+
+    def __repr__(self) -> str:
+        return f"Hierarchy{tuple(vars(self).values())}"
 
 
 def observe_hierarchies() -> list[Hierarchy]:
@@ -50,7 +62,8 @@ def parse_mountinfo(text: str) -> list[tuple[Hierarchy, str]]:
         for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
             mount = mount.replace(code, character)
         names = frozenset(name for name in options.split(",") if name not in _FLAGS and "=" not in name)
-        hierarchy = Hierarchy(mount, 1, names) if kind == "cgroup" else Hierarchy(mount, 2)
+        own = next((option[5:] for option in options.split(",") if option.startswith("name=")), "")
+        hierarchy = Hierarchy(mount, 1, names, own) if kind == "cgroup" else Hierarchy(mount, 2)
         found.append((hierarchy, fields.split(" ")[2]))
     return found
 
@@ -132,7 +145,7 @@ def list_pids(path: str) -> list[int]:
     """The processes in the cgroup ``path`` and all below it. Those of another pid namespace (0) are left out."""
     pids: list[int] = []
     for cgroup in walk_cgroups(path):
-        with contextlib.suppress(OSError):  # a threaded cgroup refuses (EOPNOTSUPP); its domain lists the processes
+        with suppress(OSError):  # a threaded cgroup refuses (EOPNOTSUPP); its domain lists the processes
             pids += (int(pid) for pid in (read_value(f"{cgroup}/cgroup.procs") or "").split())
     return [pid for pid in pids if pid]
 

@@ -5,20 +5,26 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, fields, replace
 
 from ..errors import InvalidOption
 from .names import parse_path_name
+from .quantities import CPU_PERIOD, PAGE_SIZE, UNLIMITED, format_cpu_list, parse_cpu_list
 
-UNLIMITED = -1
-CPU_PERIOD = 100_000
-PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+# Where the numbers come from does not matter to whoever makes limits of them.
+__all__ = [
+    "CPU_PERIOD",
+    "PAGE_SIZE",
+    "UNLIMITED",
+    "Cgroup",
+    "Limits",
+    "check_memory_swap",
+    "normalise",
+    "parse_cgroup_path",
+]
 
 # PAGE_COUNTER_MAX of include/linux/page_counter.h: what the kernel takes for "no limit", in bytes before rounding.
 _NO_LIMIT = 2**63 - 1
-# No kernel has as many processors or memory nodes (NR_CPUS); a longer list is a slip of the pen.
-_MAX_CPU = 1 << 16
 
 # Files that the kernel itself puts into a cgroup, and names that mean something to systemd or to us.
 _KERNEL_FILES = ("tasks", "notify_on_release", "release_agent")
@@ -104,29 +110,3 @@ def check_memory_swap(limits: Limits) -> None:
         return
     shown = "no limit" if memory == UNLIMITED else f"{memory} bytes"
     raise InvalidOption("memory_swap", total, f"at least 'memory' ({shown}): it counts memory plus swap; -1: no limit")
-
-
-def parse_cpu_list(option: str, text: str) -> frozenset[int]:
-    """The numbers in a list as cpuset(7), FORMATS, writes it: ``0-3,8``. Raises InvalidOption."""
-    numbers: set[int] = set()
-    for part in text.split(",") if text.strip() else []:
-        first, dash, last = part.strip().partition("-")
-        # isdecimal() alone takes other scripts' digits too.
-        if not (first + (last or "0")).isdecimal() or not text.isascii() or not first or (dash and not last):
-            raise InvalidOption(option, text, "numbers and ranges joined by commas, such as 0-3,8")
-        low, high = int(first), int(last or first)
-        if low > high or high >= _MAX_CPU:
-            raise InvalidOption(option, text, f"ranges that go up, of numbers below {_MAX_CPU}, such as 0-3,8")
-        numbers.update(range(low, high + 1))
-    return frozenset(numbers)
-
-
-def format_cpu_list(numbers: frozenset[int]) -> str:
-    """The list as the kernel prints it (bitmap_print_to_pagebuf() with ``%*pbl``): ranges, in order."""
-    ranges: list[list[int]] = []
-    for number in sorted(numbers):
-        if ranges and ranges[-1][1] == number - 1:
-            ranges[-1][1] = number
-        else:
-            ranges.append([number, number])
-    return ",".join(f"{low}-{high}" if low < high else f"{low}" for low, high in ranges)

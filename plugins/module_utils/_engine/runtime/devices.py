@@ -67,7 +67,7 @@ class LimitDevices(Operation):
     def __init__(self, task_files: Sequence[str], directory: str, rules: Sequence[Mapping[str, Any]]) -> None:
         directories = (os.path.dirname(path) for path in task_files)
         self.v1 = next((path for path in directories if os.path.exists(f"{path}/devices.deny")), "")
-        self.v2 = directory
+        self.v2 = "" if task_files else directory
         self.rules = rules
 
     def __str__(self) -> str:
@@ -76,8 +76,12 @@ class LimitDevices(Operation):
     def execute(self) -> None:
         if self.v2:
             from ..cgroup.v2.devices import limit_devices  # what a v1 host never needs, and it starts each container
+            from ..cgroup.v2.tree import PAYLOAD  # a v1 host has none
 
-            limit_devices(self.v2, self.rules)
+            # Not on the payload: that is the root of the container's own cgroup namespace, and who may write there, and
+            # has CAP_SYS_ADMIN, could take the program away (BPF_PROG_DETACH takes a descriptor of the cgroup).
+            parent, name = os.path.split(self.v2)
+            limit_devices(parent if name == PAYLOAD else self.v2, self.rules)
         elif self.v1:
             devices = parse_devices(self.rules)
             write_file(f"{self.v1}/devices.{'allow' if devices.allows else 'deny'}", "a")

@@ -49,7 +49,7 @@ def exec_process(
     if state.values.get("runtime"):
         return _exec_external(paths, state, process)
     options = EnterOptions()
-    options.membership = find_membership(state.cgroups_path, paths.instance)
+    options.membership = find_membership(state.cgroups_path, paths.instance, state.pid)
     if not tty:
         return wait_exit(*enter_container(state, spec, process, options))
     return run_on_terminal(state, spec, process, options)

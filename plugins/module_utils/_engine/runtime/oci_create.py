@@ -8,16 +8,16 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import Conflict, EngineError, KernelError, RuntimeFailed, Unsupported
+from ..cgroup.place import is_scope, place_container
+from ..cgroup.resources import Resources
+from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
 from ..linux.inherited import set_child_subreaper
-from ..linux.lean import suppress
-from .create import Created, CreateOptions, Membership, create_container
+from .create import Created, CreateOptions, create_container
 from .exec import wait_exit
 from .membership import membership_of
-from .resources import parse_resources
 from .rootless import check_namespaces
-from .state import SPEC_FILE, find_freezer, is_frozen, parse_id
+from .state import SPEC_FILE, parse_id
 from .validate import read_config
 
 TYPE_CHECKING = False
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..cgroup.interface import Cgroups
+    from ..cgroup.units import Property
     from .oci import Runtime
 
 
@@ -108,9 +109,8 @@ def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
 
         choose_cgroup(spec, identity, runtime.instance)
         return spec
-    path = linux.get("cgroupsPath") or identity
-    # runtime-spec, Cgroups Path: a relative one is relative to a place that the runtime chooses.
-    linux["cgroupsPath"] = path if path.startswith("/") or ":" in path else f"/{runtime.instance}/{path}"
+    systemd = "systemd-cgroup" in runtime.given
+    linux["cgroupsPath"] = place_container(linux.get("cgroupsPath") or "", identity, runtime.instance, systemd=systemd)
     return spec
 
 
@@ -142,8 +142,8 @@ def _create(
         from .notify import NotifySocket  # for containers that a unit of Type=notify runs
 
         NotifySocket(os.environ["NOTIFY_SOCKET"], runtime.root, identity).plan(spec)
-    path = spec["linux"]["cgroupsPath"]
-    cgroups = _prepare_cgroup(runtime, spec) if path else None
+    path, resources = spec["linux"]["cgroupsPath"], Resources(spec["linux"].get("resources") or {})
+    cgroups = _prepare_cgroup(runtime, spec, resources) if path else None
     options.rootless = runtime.rootless
     try:
         if cgroups:
@@ -155,6 +155,8 @@ def _create(
             cgroups.destroy(path)
         raise
     try:
+        if cgroups:
+            cgroups.settle(path, resources)
         _keep_spec(created, bundle)
         if sender:
             sender(created.pidfd)
@@ -166,11 +168,10 @@ def _create(
     return created
 
 
-def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any]) -> Cgroups:
+def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any], resources: Resources) -> Cgroups:
     cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
-    _check_vacant(cgroups, path)
     try:
-        cgroups.prepare(path, parse_resources(spec["linux"].get("resources") or {}))
+        cgroups.prepare_resources(path, resources, _properties(spec, path))
     except KernelError as error:
         if not runtime.rootless:
             raise
@@ -180,17 +181,13 @@ def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any]) -> Cgroups:
     return cgroups
 
 
-def _check_vacant(cgroups: Cgroups, path: str) -> None:
-    """Two containers in one cgroup would be limited, frozen and killed as one; one in a frozen cgroup never starts."""
-    pids = cgroups.processes(path)
-    if pids:
-        raise Conflict(f"linux.cgroupsPath {path}: container's cgroup is not empty: process {pids[0]} is in it")
-    membership = Membership(cgroups.task_files(path))
-    if not membership.task_files:
-        with suppress(OSError, EngineError):  # as a rule it is not there yet
-            membership = membership_of(cgroups, path)
-    if is_frozen(find_freezer(membership)):
-        raise Conflict(f"linux.cgroupsPath {path}: container's cgroup unexpectedly frozen; thaw it first")
+def _properties(spec: dict[str, Any], cgroups_path: str) -> list[Property]:
+    """What annotations ask of systemd for a container's scope."""
+    if not is_scope(cgroups_path):
+        return []
+    from ..cgroup.scope import parse_properties  # with --systemd-cgroup alone
+
+    return parse_properties(spec.get("annotations") or {})
 
 
 def _keep_spec(created: Created, bundle: str) -> None:

@@ -44,7 +44,7 @@ def enter(runtime: Runtime, state: State, process: dict[str, Any], entry: Entry)
     check_descriptors(3, entry.preserve_fds)
     options = EnterOptions()
     options.debug = runtime.debug
-    options.membership = find_membership(state.cgroups_path, runtime.instance)
+    options.membership = find_membership(state.cgroups_path, runtime.instance, state.pid)
     if entry.subcgroups:
         options.membership = choose_subcgroups(options.membership, entry.subcgroups)
     options.die_with_parent = not entry.detach
@@ -82,7 +82,7 @@ def choose_subcgroups(membership: Membership, wanted: Mapping[str, str]) -> Memb
     for path in wanted.values():
         if ".." in path.split("/"):
             raise InvalidOption("exec --cgroup", path, "a path below the container's cgroup (bad sub cgroup path)")
-    if membership.directory:
+    if membership.directory and not membership.task_files:
         if list(wanted) != [""]:
             first = next(iter(wanted))
             raise RuntimeFailed(f"exec --cgroup: unknown controller {first}; on cgroup v2 a path stands alone")
@@ -101,7 +101,8 @@ def choose_subcgroups(membership: Membership, wanted: Mapping[str, str]) -> Memb
     for controller in wanted:
         if controller and controller not in known:
             raise RuntimeFailed(f"exec --cgroup: unknown controller {controller}; there are {', '.join(sorted(known))}")
-    return Membership(chosen)
+    unified = membership.directory and _below(membership.directory, wanted.get("", ""))
+    return Membership(chosen, unified)
 
 
 def _below(directory: str, path: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from ..cgroup.manager import open_cgroups
-from ..cgroup.v2.manager import own_cgroup
+from ..cgroup.v2.tree import own_cgroup
 from ..errors import EngineError, InvalidOption, KernelError, RuntimeFailed
 from ..linux.cgroupfs import observe_hierarchies
 from ..linux.files import list_directory

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from ..cgroup.shares import shares_of_weight
 from ..linux.capabilities import CAPABILITIES, plan_capabilities
 from ..linux.seccomp_default import default_profile
 from ..model.cgroup import CPU_PERIOD, UNLIMITED
@@ -252,13 +253,3 @@ def oci_resources(limits: Limits) -> dict[str, Any]:
         for kind, values in resources.items()
         if any(value is not None for value in values.values())
     }
-
-
-def shares_of_weight(weight: int) -> int:
-    """v2's weight (1 to 10000, 100) as v1's shares (2 to 262144), as runc maps them."""
-    return 2 - (1 - weight) * 262142 // 9999  # rounded up, so that the way back, rounded down, leads to the same
-
-
-def weight_of_shares(shares: int) -> int:
-    """v1's shares as v2's weight."""
-    return 1 + ((max(2, min(shares, 262144)) - 2) * 9999) // 262142

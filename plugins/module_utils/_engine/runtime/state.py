@@ -143,13 +143,12 @@ class State:
 
 def find_freezer(membership: Membership) -> str:
     """The file that tells whether the processes of a cgroup are frozen; "" where it has none."""
-    if membership.directory:
-        return os.path.join(membership.directory, "cgroup.freeze")
     for file in membership.task_files:
         path = os.path.join(os.path.dirname(file), "freezer.state")
         if os.path.exists(path):
             return path
-    return ""
+    # v1's comes first: a hybrid host's v2 tree freezes too, but not what the runtime freezes.
+    return os.path.join(membership.directory, "cgroup.freeze") if membership.directory else ""
 
 
 def is_frozen(path: str) -> bool:

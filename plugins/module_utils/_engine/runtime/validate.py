@@ -20,7 +20,7 @@ from ..linux.namespaces import NAMESPACES
 from ..model.sysctl import namespace_of_sysctl
 from .kinds import Fault
 from .mount_options import parse_mount_options
-from .schema import CONFIG, PROCESS
+from .schema import CONFIG, PROCESS, RESOURCES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,6 +94,12 @@ def validate_process(process: Any) -> None:
         if part == "process" and process.get(name):
             raise Unsupported(f"process.{name}: this runtime does not do that yet; leave it out")
     _check_process(process)
+
+
+def validate_resources(resources: Any) -> None:
+    """The same for ``linux.resources`` on their own (``update``)."""
+    _hold(resources, RESOURCES, "linux.resources")
+    _check_resources(resources)
 
 
 def _hold(value: Any, kind: Kind, name: str) -> None:

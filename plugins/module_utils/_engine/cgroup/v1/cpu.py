@@ -3,49 +3,43 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """CPU time on v1: a quota in every period (scheduler/sched-bwc.rst) and shares among siblings (sched-design-CFS.rst).
 
-Shares go from 2 to 262144 and are 1024 by default; Limits has v2's weight, 1 to 10000, by default 100. They are
-converted by the curve that goes through both ends and both defaults (as runc 1.3 and crun 1.23 have it; the straight
-line of runtime-spec's early days made 39 of 1024):
-
-    log10(weight) = (l * l + 125 * l) / 612 - 7 / 34    where l = log2(shares)
-
-A weight becomes the greatest number of shares that the curve, rounded up, turns into that weight again, so a second run
-finds what the first one wrote. Several shares make one weight: a change by hand that is too small for the weight
-to change is no drift.
+Limits has v2's weight, which is written as shares (shares.py).
 """
 
 from __future__ import annotations
 
 import errno
-import math
 
-from ...model.cgroup import CPU_PERIOD, UNLIMITED, Limits
-from ..controller import Controller, read_number, write_limit
+from ...errors import InvalidOption, KernelError
+from ...linux.cgroupfs import read_value
+from ...model.quantities import CPU_PERIOD, UNLIMITED
+from ..controller import Controller, read_number, write_limit, write_setting
+from ..shares import shares_of_weight, weight_of_shares
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...model.cgroup import Limits
 
 QUOTA = "cpu.cfs_quota_us"
 PERIOD = "cpu.cfs_period_us"
 SHARES = "cpu.shares"
-LEAST_SHARES, MOST_SHARES = 2, 262144
-DEFAULT_WEIGHT, MOST_WEIGHT = 100, 10_000
+BURST = "cpu.cfs_burst_us"
+IDLE = "cpu.idle"
+RT_RUNTIME = "cpu.rt_runtime_us"
+RT_PERIOD = "cpu.rt_period_us"
+DEFAULT_WEIGHT = 100
 
-_FLOAT_ERROR = 1e-6  # far less than one share or a step of the weight, far more than a float's error here
-
-
-def weight_of_shares(shares: int) -> int:
-    """The v2 weight for a number of v1 shares."""
-    if shares <= LEAST_SHARES:
-        return 1
-    if shares >= MOST_SHARES:
-        return MOST_WEIGHT
-    exponent = math.log2(shares)
-    # 1024 is to be 100, not 100.00000000000001 and so 101.
-    return math.ceil(10 ** ((exponent * exponent + 125 * exponent) / 612 - 7 / 34) - _FLOAT_ERROR)
-
-
-def shares_of_weight(weight: int) -> int:
-    """The v1 shares for a v2 weight: ``weight_of_shares(shares_of_weight(weight)) == weight`` for each of them."""
-    exponent = (-125 + math.sqrt(125 * 125 + 4 * 612 * (math.log10(weight) + 7 / 34))) / 2
-    return min(max(math.floor(2**exponent + _FLOAT_ERROR), LEAST_SHARES), MOST_SHARES)
+_BANDWIDTH = {
+    errno.EINVAL: "a period is 1000 to 1000000 us, a quota at least 1000 us, a burst at most the quota, and a cgroup "
+    "has no greater part of the time than its parent"
+}
+_REALTIME = {
+    errno.EINVAL: "the parent cgroup has less realtime for its children, or the runtime is longer than the period",
+    errno.EBUSY: "realtime tasks are in the cgroup",
+}
 
 
 def observe_cpu(directory: str) -> dict[str, int | str]:
@@ -70,6 +64,50 @@ def apply_cpu(directory: str, limits: Limits) -> None:
         write_limit(f"{directory}/{QUOTA}", str(UNLIMITED))
         write_limit(f"{directory}/{PERIOD}", str(CPU_PERIOD))
     write_limit(f"{directory}/{QUOTA}", str(limits.cpu_quota), because=because)
+
+
+def write_cpu(directory: str, cpu: Mapping[str, Any]) -> None:
+    """``linux.resources.cpu`` without its lists. Shares that the kernel would clamp are refused."""
+    idle = cpu.get("idle")
+    if (idle == 0 or "shares" in cpu) and read_value(f"{directory}/{IDLE}") == "1":
+        # What is idle has no shares (sched_group_set_shares() in kernel/sched/fair.c).
+        write_setting("linux.resources.cpu.idle", directory, IDLE, 0)
+    if "shares" in cpu:
+        shares = cpu["shares"]
+        write_setting("linux.resources.cpu.shares", directory, SHARES, shares)
+        found = read_number(f"{directory}/{SHARES}")
+        if found != shares:
+            bound = "minimum" if found is None or found > shares else "maximum"
+            raise InvalidOption("linux.resources.cpu.shares", shares, f"no other than the {bound} allowed, {found}")
+    _write_in_turn(directory, cpu, (("period", PERIOD), ("burst", BURST)), ("quota", QUOTA), _BANDWIDTH)
+    _write_in_turn(directory, cpu, (("realtimePeriod", RT_PERIOD),), ("realtimeRuntime", RT_RUNTIME), _REALTIME)
+    if idle:
+        write_setting("linux.resources.cpu.idle", directory, IDLE, idle)
+
+
+def _write_in_turn(
+    directory: str,
+    cpu: Mapping[str, Any],
+    first: tuple[tuple[str, str], ...],
+    last: tuple[str, str],
+    because: Mapping[int, str],
+) -> None:
+    """Write what belongs together: each change alone must fit what is in force (a parent's share of time, the burst at
+    most the quota), so what is refused at first is written again after the ``last``.
+    """
+    again = []
+    for name, file in first:
+        if name in cpu:
+            try:
+                write_setting(f"linux.resources.cpu.{name}", directory, file, cpu[name], because=because)
+            except KernelError as error:
+                if error.errno != errno.EINVAL or last[0] not in cpu:
+                    raise
+                again.append((name, file))
+    if last[0] in cpu:
+        write_setting(f"linux.resources.cpu.{last[0]}", directory, last[1], cpu[last[0]], because=because)
+    for name, file in again:
+        write_setting(f"linux.resources.cpu.{name}", directory, file, cpu[name], because=because)
 
 
 CPU = Controller("cpu", ("cpu_quota", "cpu_weight"), observe_cpu, apply_cpu)

@@ -13,8 +13,15 @@ import errno
 import os
 
 from ...linux.cgroupfs import read_value, walk_cgroups
-from ...model.cgroup import Limits, format_cpu_list, parse_cpu_list
-from ..controller import Controller, write_limit
+from ...model.quantities import format_cpu_list, parse_cpu_list
+from ..controller import Controller, write_limit, write_setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...model.cgroup import Limits
 
 CPUS = "cpuset.cpus"
 MEMS = "cpuset.mems"
@@ -52,6 +59,13 @@ def _apply_list(directory: str, file: str, value: str) -> None:
             write_limit(f"{cgroup}/{file}", both, because=_BECAUSE)
     for cgroup in (*heirs, directory):
         write_limit(f"{cgroup}/{file}", value, because=_BECAUSE)
+
+
+def write_cpuset(directory: str, cpu: Mapping[str, Any]) -> None:
+    """``cpus`` and ``mems`` of ``linux.resources.cpu``."""
+    for name, file in (("cpus", CPUS), ("mems", MEMS)):
+        if name in cpu:
+            write_setting(f"linux.resources.cpu.{name}", directory, file, cpu[name], because=_BECAUSE)
 
 
 def inherit_cpuset(directory: str) -> None:

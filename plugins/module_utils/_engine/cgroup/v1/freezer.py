@@ -14,6 +14,11 @@ from ...linux.cgroupfs import read_value, write_value
 STATE = "freezer.state"
 
 
+def is_frozen(directory: str) -> bool:
+    """Whether the cgroup is frozen, or about to be."""
+    return read_value(f"{directory}/{STATE}") in ("FROZEN", "FREEZING")
+
+
 def apply_frozen(directory: str, frozen: bool, *, timeout: float = 2.0) -> bool:
     """Freeze or thaw ``directory`` and all below it; False where not all was frozen after ``timeout`` seconds.
 

@@ -10,9 +10,16 @@ from __future__ import annotations
 
 import errno
 
-from ...errors import Unsupported
-from ...model.cgroup import PAGE_SIZE, UNLIMITED, Limits
-from ..controller import Controller, is_limited, read_number, write_limit
+from ...errors import InvalidOption, Unsupported
+from ...model.quantities import PAGE_SIZE, UNLIMITED
+from ..controller import Controller, is_limited, read_number, write_limit, write_setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...model.cgroup import Limits
 
 LIMIT = "memory.limit_in_bytes"
 MEMSW = "memory.memsw.limit_in_bytes"
@@ -62,6 +69,46 @@ def _apply_total(directory: str, limits: Limits) -> None:
         return
     because = {errno.EINVAL: f"it is less than memory ({LIMIT}); memory_swap counts memory plus swap"}
     write_limit(path, str(limits.memory_swap), because=because)
+
+
+def write_memory(directory: str, memory: Mapping[str, Any]) -> None:
+    """``linux.resources.memory``. ``kernel`` and ``kernelTCP`` are ignored, as by runc: Linux 5.16 dropped them."""
+    memsw = read_number(f"{directory}/{MEMSW}")
+    limit, total = memory.get("limit"), memory.get("swap")
+    if limit == UNLIMITED and total is None and memsw is not None:
+        total = UNLIMITED  # else it would be the sum that limits memory
+    if total is not None and total != UNLIMITED and memsw is None:
+        raise Unsupported(
+            f"linux.resources.memory.swap: this kernel has no {MEMSW} ({directory}); boot with swapaccount=1, or leave "
+            "it out"
+        )
+    steps = [("limit", LIMIT, limit), ("swap", MEMSW, total if memsw is not None else None)]
+    if limit is not None and memsw is not None and (limit == UNLIMITED or limit > memsw):
+        steps.reverse()
+    because = {
+        errno.EBUSY: f"{read_number(f'{directory}/memory.usage_in_bytes')} bytes are in use",
+        errno.EINVAL: f"memory is at most memory plus swap ({MEMSW}: {memsw}); set both",
+    }
+    for name, file, value in steps:
+        if value is not None:
+            write_setting(f"linux.resources.memory.{name}", directory, file, value, because=because)
+    for name, file in (("reservation", SOFT), ("swappiness", "memory.swappiness")):
+        if name in memory:
+            write_setting(f"linux.resources.memory.{name}", directory, file, memory[name])
+    if memory.get("disableOOMKiller"):
+        write_setting("linux.resources.memory.disableOOMKiller", directory, "memory.oom_control", 1)
+    _write_hierarchy(directory, memory)
+
+
+def _write_hierarchy(directory: str, memory: Mapping[str, Any]) -> None:
+    """Linux 5.11 has accounts of whole subtrees alone; before, every cgroup could say how it is."""
+    file, wanted = "memory.use_hierarchy", memory.get("useHierarchy")
+    if wanted is None or read_number(f"{directory}/{file}") == int(wanted):
+        return
+    if not wanted and read_number(f"{directory}/{file}") is None:
+        raise InvalidOption("linux.resources.memory.useHierarchy", wanted, "true, which is all that this kernel knows")
+    because = {errno.EINVAL: "this kernel knows hierarchies alone", errno.EBUSY: "it has children already"}
+    write_setting("linux.resources.memory.useHierarchy", directory, file, int(wanted), because=because)
 
 
 MEMORY = Controller("memory", ("memory", "memory_reservation", "memory_swap"), observe_memory, apply_memory)

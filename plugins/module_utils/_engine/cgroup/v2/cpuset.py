@@ -8,8 +8,14 @@ from __future__ import annotations
 import errno
 
 from ...linux.cgroupfs import read_value
-from ...model.cgroup import Limits
-from ..controller import Controller, write_limit
+from ..controller import Controller, write_limit, write_setting
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...model.cgroup import Limits
 
 CPUS = "cpuset.cpus"
 MEMS = "cpuset.mems"
@@ -33,6 +39,13 @@ def apply_cpuset(directory: str, limits: Limits) -> None:
         if value is not None:
             # An empty write(2) never reaches the kernel's handler; a newline does.
             write_limit(f"{directory}/{file}", value or "\n", because=_BECAUSE)
+
+
+def write_cpuset(directory: str, cpu: Mapping[str, Any]) -> None:
+    """``cpus`` and ``mems`` of ``linux.resources.cpu``."""
+    for name, file in (("cpus", CPUS), ("mems", MEMS)):
+        if name in cpu:
+            write_setting(f"linux.resources.cpu.{name}", directory, file, cpu[name], because=_BECAUSE)
 
 
 CPUSET = Controller("cpuset", ("cpuset_cpus", "cpuset_mems"), observe_cpuset, apply_cpuset)

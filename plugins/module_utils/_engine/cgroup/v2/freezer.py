@@ -11,6 +11,11 @@ from ...linux.cgroupfs import read_value
 from ..controller import write_limit
 
 
+def is_frozen(directory: str) -> bool:
+    """Whether the cgroup was told to freeze, and all in it."""
+    return read_value(f"{directory}/cgroup.freeze") == "1"
+
+
 def apply_frozen(directory: str, frozen: bool, *, timeout: float = 2.0) -> bool:
     """Freeze or thaw ``directory`` and all below it; False where that is not done after ``timeout`` seconds."""
     write_limit(f"{directory}/cgroup.freeze", str(int(frozen)))

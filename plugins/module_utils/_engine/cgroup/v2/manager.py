@@ -5,11 +5,13 @@
 
 Only cgroups without processes hand controllers on (cgroup-v2.rst, "No Internal Process Constraint"), so a
 container's cgroup has its processes in ``payload``, and all monitors share ``_monitors`` beside the named cgroups.
+
+Limits are on both: on the payload, where what runs in the container reads them, and on the container's cgroup, which
+competes with its siblings by its weight, and which a container that may write to its own tree cannot reach.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 from ...errors import Conflict, KernelError, NotFound, Unsupported
@@ -17,26 +19,28 @@ from ...linux.cgroupfs import (
     list_cgroups,
     list_pids,
     make_cgroups,
-    read_value,
     remove_cgroup,
     remove_tree,
     write_value,
 )
-from ...model.cgroup import Cgroup, Limits, normalise, parse_cgroup_path
-from ..controller import apply_limits, check_controllers
-from ..interface import SCOPE, Cgroups, kill_processes, list_named, refuse_occupied, relative_path
-from ..pids import PIDS
-from .cpu import CPU
-from .cpuset import CPUSET
-from .freezer import apply_frozen
-from .memory import MEMORY
+from ...linux.lean import suppress
+from ..interface import SCOPE, Cgroups, kill_processes, list_named, refuse_occupied, refuse_taken
+from ..place import is_scope, parse_path
+from .freezer import apply_frozen, is_frozen
+from .tree import PAYLOAD, available_controllers, hand_on_path, own_cgroup
 
-CONTROLLERS = (MEMORY, CPU, CPUSET, PIDS)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
 
-# Handed down to a container beside the controllers of our limits: accounting of its block devices.
-_OTHERS = ("io",)
+    from ...model.cgroup import Cgroup, Limits
+    from ..controller import Controller
+    from ..resources import Resources
+    from ..units import Property
 
-PAYLOAD = "payload"
+# Handed down to the engine's cgroups: its limits, and accounting of block devices.
+ENGINE = ("memory", "cpu", "cpuset", "pids", "io")
+
 _MONITORS = "_monitors"
 
 
@@ -52,6 +56,9 @@ class V2(Cgroups):
     # Named cgroups ------------------------------------------------------------------------------
 
     def observe(self) -> dict[str, Cgroup]:
+        from ...model.cgroup import Cgroup  # named cgroups are the engine's, which has the model
+        from .limits import observe_directory  # the engine's limits
+
         base = f"{self._mount}/{self.instance}"
         return {path: Cgroup(path, observe_directory(f"{base}/{path}")) for path in sorted(list_named(base))}
 
@@ -59,10 +66,10 @@ class V2(Cgroups):
         self.set_limits(cgroup.path, cgroup.limits)
 
     def set_limits(self, path: str, limits: Limits) -> None:
-        self._make(f"{self.instance}/{parse_cgroup_path('cgroup', path)}", limits)
+        self._make_limited(self._named_path(path), limits)
 
     def remove(self, path: str) -> None:
-        directory = f"{self._mount}/{self.instance}/{parse_cgroup_path('cgroup', path)}"
+        directory = f"{self._mount}/{self._named_path(path)}"
         refuse_occupied(path, list_cgroups(directory), list_pids(directory))
         if not remove_cgroup(directory):
             refuse_occupied(path, list_cgroups(directory), list_pids(directory) or [0])
@@ -75,16 +82,45 @@ class V2(Cgroups):
 
     def prepare(self, cgroups_path: str, limits: Limits, monitor_pid: int = 0) -> None:
         refuse_occupied(cgroups_path, [], self.processes(cgroups_path))
-        self._make(f"{relative_path(cgroups_path)}/{PAYLOAD}", limits)
+        self._limit_both(self._payload(cgroups_path)[len(self._mount) + 1 :], limits)
         if monitor_pid:
             self._move(monitor_pid, f"{self.instance}/{_MONITORS}")
 
-    def payload_fd(self, cgroups_path: str) -> int:
-        directory = self._payload(cgroups_path)
+    def prepare_resources(self, cgroups_path: str, resources: Resources, properties: Sequence[Property] = ()) -> None:
+        from .resources import check_resources  # not for the engine, which has Limits
+
+        payload = self._payload(cgroups_path)
+        container = os.path.dirname(payload)
+        check_resources(resources, available_controllers(self._mount), self._mount)
+        frozen = is_frozen(container) or is_frozen(payload)
+        refuse_taken(cgroups_path, list_pids(container), frozen=frozen)
+        existed = os.path.isdir(container)
         try:
-            return os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise KernelError("opening a container's cgroup", error) from error
+            self._make(payload[len(self._mount) + 1 :], self._every(), required=self._required(resources))
+            self._write_resources(cgroups_path, resources)
+        except BaseException:
+            with suppress(OSError):
+                remove_tree(payload if existed else container)
+            raise
+
+    def update_resources(self, cgroups_path: str, resources: Resources) -> None:
+        from .resources import check_resources  # `update` alone
+
+        payload = self._payload(cgroups_path)
+        check_resources(resources, available_controllers(self._mount), self._mount)
+        if not os.path.isdir(payload):
+            raise NotFound("cgroup", cgroups_path, "its container has ended")
+        if resources.memory:
+            from .memory import check_usage  # before anything is changed
+
+            check_usage(payload, resources.memory)
+        self._write_resources(cgroups_path, resources)
+
+    def payload_directory(self, cgroups_path: str) -> str:
+        return self._payload(cgroups_path)
+
+    def directories(self, cgroups_path: str) -> dict[str, str]:
+        return {"": self._payload(cgroups_path)}
 
     def join(self, cgroups_path: str) -> None:
         directory = self._payload(cgroups_path)
@@ -96,14 +132,15 @@ class V2(Cgroups):
                 raise KernelError("joining a cgroup", error) from error
 
     def observe_limits(self, cgroups_path: str) -> Limits | None:
-        directory = self._payload(cgroups_path)
-        return observe_directory(directory) if os.path.isdir(directory) else None
+        from .limits import observe_both  # the engine's limits
+
+        return observe_both(self._payload(cgroups_path))
 
     def limit_container(self, cgroups_path: str, limits: Limits) -> None:
         directory = self._payload(cgroups_path)
         if not os.path.isdir(directory):
             raise NotFound("cgroup", cgroups_path, "start its container first")
-        self._make(directory[len(self._mount) + 1 :], limits)
+        self._limit_both(directory[len(self._mount) + 1 :], limits)
 
     def processes(self, cgroups_path: str) -> list[int]:
         return list_pids(self._payload(cgroups_path))
@@ -121,8 +158,12 @@ class V2(Cgroups):
         except OSError as error:
             raise KernelError("killing a container's processes", error) from error
 
+    def is_frozen(self, cgroups_path: str) -> bool:
+        return is_frozen(self._payload(cgroups_path))
+
     def freeze(self, cgroups_path: str, frozen: bool) -> None:
         if not apply_frozen(self._payload(cgroups_path), frozen):
+            apply_frozen(self._payload(cgroups_path), False)
             raise Conflict(f"{cgroups_path}: not all of its processes could be frozen; one of them does not stop")
 
     def destroy(self, cgroups_path: str) -> None:
@@ -132,40 +173,87 @@ class V2(Cgroups):
         if own_cgroup().endswith(f"/{self.instance}/{_MONITORS}"):
             # The monitor's last act. From the top of the tree it lets `_monitors` go; where that is not allowed (we
             # are in a container whose cgroup hands controllers on) whoever comes next removes it.
-            with contextlib.suppress(OSError):
+            with suppress(OSError):
                 write_value(f"{self._mount}/cgroup.procs", "0")
         self._tidy()
 
     # --------------------------------------------------------------------------------------------
 
     def _payload(self, cgroups_path: str) -> str:
-        return f"{self._mount}/{relative_path(cgroups_path)}/{PAYLOAD}"
+        if is_scope(cgroups_path):
+            # None of our own making: a scope needs systemd.
+            raise Unsupported(f"cgroup {cgroups_path}: systemd support for managing cgroups is not available here")
+        return f"{self._mount}/{parse_path(cgroups_path)}/{PAYLOAD}"
 
-    def _make(self, relative: str, limits: Limits) -> None:
-        """Make the directory and its parents, each handing our controllers on to the next, and set the limits."""
-        limits = self._checked(limits)
+    def _named_path(self, path: str) -> str:
+        from ...model.cgroup import parse_cgroup_path  # named cgroups are the engine's, which has the model
+
+        return f"{self.instance}/{parse_cgroup_path('cgroup', path)}"
+
+    def _every(self) -> list[str]:
+        """All controllers of this host: a container of the command line may find any of them in its own tree."""
+        return available_controllers(self._mount)
+
+    @staticmethod
+    def _required(resources: Resources) -> Collection[str]:
+        from .resources import required_controllers  # not for the engine, which has Limits
+
+        return required_controllers(resources)
+
+    def _write_resources(self, cgroups_path: str, resources: Resources) -> None:
+        from .resources import write_resources  # not for the engine, which has Limits
+
+        payload = self._payload(cgroups_path)
+        write_resources(os.path.dirname(payload), resources)
+        write_resources(payload, resources)
+
+    def _make(self, relative: str, controllers: Sequence[str], *, required: Collection[str]) -> None:
+        """Make the directory and its parents, each handing controllers on to the next."""
         try:
             make_cgroups(self._mount, relative)
         except OSError as error:
             raise KernelError("making a cgroup", error) from error
-        directory = self._mount
-        for part in relative.split("/")[:-1]:
-            hand_on_controllers(directory, limits)
-            directory = f"{directory}/{part}"
+        hand_on_path(self._mount, relative, controllers, required=required)
+
+    def _make_limited(self, relative: str, limits: Limits) -> None:
+        """Make the directory, and set the engine's limits on it."""
+        limits = self._checked(limits)
+        self._make(relative, ENGINE, required=self._required_by(limits))
         self._limit(f"{self._mount}/{relative}", limits)
+
+    def _limit_both(self, payload: str, limits: Limits) -> None:
+        """Make a container's cgroup and that of its processes, and set the engine's limits on both."""
+        limits = self._checked(limits)
+        self._make(payload, ENGINE, required=self._required_by(limits))
+        self._limit(f"{self._mount}/{os.path.dirname(payload)}", limits)
+        self._limit(f"{self._mount}/{payload}", limits)
+
+    @staticmethod
+    def _controllers() -> Sequence[Controller]:
+        from .limits import CONTROLLERS  # the engine's limits
+
+        return CONTROLLERS
 
     def _checked(self, limits: Limits) -> Limits:
         """The limits in the kernel's spelling. Raises Unsupported where this host lacks a controller for them."""
-        available = (read_value(f"{self._mount}/cgroup.controllers") or "").split()
-        held = [controller for controller in CONTROLLERS if controller.name in available]
+        from ...model.cgroup import normalise  # the engine's limits
+        from ..controller import check_controllers  # the engine's limits
+
+        available = available_controllers(self._mount)
+        held = [controller for controller in self._controllers() if controller.name in available]
         looked_in = f"{self._mount}/cgroup.controllers has: {' '.join(available) or 'none'}"
         check_controllers(limits.wanted(), held, looked_in)
         return normalise(limits)
 
+    def _required_by(self, limits: Limits) -> Collection[str]:
+        wanted = limits.wanted().keys()
+        return {controller.name for controller in self._controllers() if wanted & set(controller.fields)}
+
     def _limit(self, directory: str, limits: Limits) -> None:
         """Write the limits that are not None to a cgroup's files."""
-        hand_on_controllers(os.path.dirname(directory), limits)
-        for controller in CONTROLLERS:
+        from ..controller import apply_limits  # the engine's limits
+
+        for controller in self._controllers():
             apply_limits(controller, directory, limits)
 
     def _move(self, pid: int, relative: str) -> None:
@@ -179,58 +267,3 @@ class V2(Cgroups):
         """Remove the monitors' cgroup and that of the instance where they are empty."""
         remove_cgroup(f"{self._mount}/{self.instance}/{_MONITORS}")
         remove_cgroup(f"{self._mount}/{self.instance}")
-
-
-def observe_directory(directory: str) -> Limits:
-    """The limits that a cgroup's files hold."""
-    values: dict[str, int | str] = {}
-    for controller in CONTROLLERS:
-        values.update(controller.observe(directory))
-    return Limits(**values)  # type: ignore[arg-type]
-
-
-def hand_on_controllers(directory: str, limits: Limits) -> None:
-    """Enable our controllers for the children of ``directory``. Raises where ``limits`` need one that is refused."""
-    required = {controller.name for controller in CONTROLLERS if limits.wanted().keys() & set(controller.fields)}
-    available = (read_value(f"{directory}/cgroup.controllers") or "").split()
-    enabled = (read_value(f"{directory}/cgroup.subtree_control") or "").split()
-    ours = [*(controller.name for controller in CONTROLLERS), *_OTHERS]
-    missing = [name for name in ours if name in available and name not in enabled]
-    if not missing:
-        return
-    path = f"{directory}/cgroup.subtree_control"
-    if pids := _internal_processes(directory):
-        if not required.isdisjoint(missing):
-            raise Unsupported(
-                f"{path} cannot hand on {', '.join(missing)}: processes ({', '.join(pids[:5])}) are in that "
-                "cgroup itself, and it is not the root of the machine (a container's cgroup namespace?). Move them to "
-                f"a leaf first: mkdir {directory}/init, then write each pid to {directory}/init/cgroup.procs"
-            )
-        return
-    with contextlib.suppress(OSError):
-        write_value(path, " ".join(f"+{name}" for name in missing))
-        return
-    # One that is refused (`cpu` while realtime processes exist) must not keep the others out.
-    for name in missing:
-        try:
-            write_value(path, f"+{name}")
-        except OSError as error:
-            if name in required:
-                raise KernelError(f"enabling the {name} controller", error) from error
-
-
-def _internal_processes(directory: str) -> list[str]:
-    """The processes that keep ``directory`` from handing on controllers; none in the real root, which may have some.
-
-    The kernel itself refuses memory and io alone (EBUSY). It takes cpu, cpuset and pids, and makes of the children
-    threaded cgroups that no process can join.
-    """
-    if read_value(f"{directory}/cgroup.type") is None:
-        return []
-    return (read_value(f"{directory}/cgroup.procs") or "").split()
-
-
-def own_cgroup() -> str:
-    """The v2 cgroup of this process, from the root of its cgroup namespace (cgroups(7))."""
-    lines = (read_value("/proc/self/cgroup") or "").splitlines()
-    return next((line[3:] for line in lines if line.startswith("0::")), "/")

@@ -9,11 +9,16 @@ new memory limit keeps the sum that is in force. A memory.low of 0 protects noth
 
 from __future__ import annotations
 
-from dataclasses import replace
+from ...errors import Conflict, InvalidOption, Unsupported
+from ...model.quantities import UNLIMITED
+from ..controller import Controller, is_limited, read_number, write_limit, write_setting
 
-from ...errors import Unsupported
-from ...model.cgroup import UNLIMITED, Limits, check_memory_swap
-from ..controller import Controller, is_limited, read_number, write_limit
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from ...model.cgroup import Limits
 
 MAX = "memory.max"
 SWAP_MAX = "memory.swap.max"
@@ -42,6 +47,10 @@ def apply_memory(directory: str, limits: Limits) -> None:
 
 def swap_limit(directory: str, limits: Limits) -> int | None:
     """What memory.swap.max must be for these limits, given what ``directory`` has now; None: leave it."""
+    from dataclasses import replace  # the runtime's own command line does without the model
+
+    from ...model.cgroup import Limits, check_memory_swap  # so that dataclasses are not loaded for what has none
+
     current = observe_memory(directory)
     fields = ("memory", "memory_swap")
     wanted = {field: value for field, value in limits.wanted().items() if field in fields}
@@ -67,6 +76,53 @@ def _apply_total(directory: str, limits: Limits) -> None:
 
 def _word(value: int) -> str:
     return "max" if value == UNLIMITED else str(value)
+
+
+def write_memory(directory: str, memory: Mapping[str, Any]) -> None:
+    """``linux.resources.memory``; ``kernel`` and ``kernelTCP`` are ignored, as by runc: v2 counts them in.
+
+    Raises Conflict where ``checkBeforeUpdate`` is asked for and more is in use.
+    """
+    check_usage(directory, memory)
+    swap = plan_swap(directory, memory)
+    if swap is not None and (swap not in (UNLIMITED, 0) or read_number(f"{directory}/{SWAP_MAX}") is not None):
+        write_setting("linux.resources.memory.swap", directory, SWAP_MAX, _word(swap))
+    for name, file in (("limit", MAX), ("reservation", LOW)):
+        if name in memory:
+            write_setting(f"linux.resources.memory.{name}", directory, file, _word(memory[name]))
+
+
+def check_usage(directory: str, memory: Mapping[str, Any]) -> None:
+    """Raise Conflict for limits below what is in use, where ``checkBeforeUpdate`` asks for that: v2 would kill."""
+    usage = read_number(f"{directory}/memory.current") if memory.get("checkBeforeUpdate") else None
+    if usage is None:
+        return
+    for name, what in (("swap", "memory+swap"), ("limit", "memory")):
+        limit = memory.get(name, UNLIMITED)
+        if 0 < limit <= usage:
+            raise Conflict(f"linux.resources.memory.{name}: rejecting {what} limit {limit}: {usage} bytes are in use")
+
+
+def plan_swap(directory: str, memory: Mapping[str, Any]) -> int | None:
+    """What memory.swap.max is to be: the sum of config.json, or else the sum that is in force, less the memory."""
+    limit, total = memory.get("limit"), memory.get("swap")
+    if total is None and limit is None:
+        return None
+    if limit is None:
+        limit = read_number(f"{directory}/{MAX}")
+    if total is None:
+        if limit == UNLIMITED:
+            return UNLIMITED
+        old, swap = read_number(f"{directory}/{MAX}"), read_number(f"{directory}/{SWAP_MAX}")
+        if old in (None, UNLIMITED) or swap in (None, UNLIMITED):
+            return None
+        total = (old or 0) + (swap or 0)
+    if UNLIMITED in (limit, total):
+        return total
+    if limit is None or total < limit:
+        in_force = f"linux.resources.memory.limit, {limit} bytes" if limit else "a limit of memory, which it includes"
+        raise InvalidOption("linux.resources.memory.swap", total, f"at least {in_force}: it counts memory plus swap")
+    return int(total - limit)
 
 
 MEMORY = Controller("memory", ("memory", "memory_reservation", "memory_swap"), observe_memory, apply_memory)

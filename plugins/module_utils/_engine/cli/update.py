@@ -1,0 +1,104 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``stowage-runtime update``: options, or a file with ``linux.resources``, for a container that is there."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ..errors import InvalidOption
+from ..linux.lean import loads
+from ..runtime.resources import update_container, update_schemata
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from ..runtime.oci import Runtime
+    from .oci_options import Words
+
+# Option to the place of its value in ``linux.resources``.
+_NUMBERS = {
+    "blkio-weight": ("blockIO", "weight"),
+    "cpu-period": ("cpu", "period"),
+    "cpu-quota": ("cpu", "quota"),
+    "cpu-burst": ("cpu", "burst"),
+    "cpu-share": ("cpu", "shares"),
+    "cpu-rt-period": ("cpu", "realtimePeriod"),
+    "cpu-rt-runtime": ("cpu", "realtimeRuntime"),
+    "cpu-idle": ("cpu", "idle"),
+    "pids-limit": ("pids", "limit"),
+}
+_SIZES = {
+    "memory": ("memory", "limit"),
+    "memory-reservation": ("memory", "reservation"),
+    "memory-swap": ("memory", "swap"),
+    "kernel-memory": ("memory", "kernel"),
+    "kernel-memory-tcp": ("memory", "kernelTCP"),
+}
+_LISTS = {"cpuset-cpus": ("cpu", "cpus"), "cpuset-mems": ("cpu", "mems")}
+_SCHEMATA = ("l3-cache-schema", "mem-bw-schema")
+_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
+
+
+def update(runtime: Runtime, words: Words) -> int:
+    """Raises InvalidOption for an option's value, and what update_container() raises."""
+    identity = words.identity()
+    source = words.text("resources")
+    update_container(runtime, identity, _read(source) if source else _given(words))
+    lines = {name: words.text(name) for name in _SCHEMATA if words.text(name)}
+    if lines:
+        update_schemata(runtime, identity, lines)
+    return 0
+
+
+def _given(words: Words) -> dict[str, Any]:
+    """``linux.resources`` out of the options. An empty one is none, as in runc."""
+    values: dict[str, Any] = {}
+    for options, parse in ((_NUMBERS, parse_number), (_SIZES, parse_size), (_LISTS, _plain)):
+        for name, (section, key) in options.items():
+            text = words.text(name)
+            if text:
+                values.setdefault(section, {})[key] = parse(f"update --{name}", text)
+    return values
+
+
+def _plain(_option: str, text: str) -> Any:
+    return text
+
+
+def parse_number(option: str, text: str) -> Any:
+    """A whole number, which may be negative."""
+    digits = text[1:] if text.startswith("-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise InvalidOption(option, text, "a number")
+    return int(text)
+
+
+def parse_size(option: str, text: str) -> Any:
+    """Bytes: a number with or without k, M, G, T or P of 1024 each (``50M``, ``1.5g``, ``64MiB``), or -1."""
+    if text == "-1":
+        return -1
+    lowered = text.strip().lower()
+    for ending in ("ib", "b"):
+        if lowered.endswith(ending):
+            lowered = lowered[: -len(ending)]
+            break
+    number, unit = (lowered[:-1], lowered[-1:]) if lowered[-1:] in _UNITS else (lowered, "")
+    whole, dot, part = number.strip().partition(".")
+    if not (whole + part).isascii() or not whole.isdigit() or (dot and not part.isdigit()):
+        raise InvalidOption(option, text, "bytes, such as 67108864 or 64M, or -1 for no limit")
+    return int(float(number) * (1 << _UNITS[unit])) if dot else int(whole) << _UNITS[unit]
+
+
+def _read(source: str) -> Any:
+    try:
+        if source == "-":
+            return loads(sys.stdin.buffer.read())
+        with open(source, "rb") as file:
+            return loads(file.read())
+    except (OSError, ValueError, RecursionError) as error:
+        expected = f"a file with linux.resources in JSON, or - for standard input ({error})"
+        raise InvalidOption("update --resources", os.fspath(source), expected) from error

@@ -9,7 +9,7 @@ import os
 import shutil
 from dataclasses import asdict
 
-from ..errors import InvalidOption, KernelError, NotFound, StateCorrupt
+from ..errors import InvalidOption, KernelError, NotFound, StateCorrupt, Unsupported
 from ..linux.files import list_directory, read_json, remove_if_exists, write_atomic, write_json
 from ..model.cgroup import Limits
 from ..model.container import Attachment, Container, Device, Namespaces, Port, Security, Ulimit, Volume
@@ -51,6 +51,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
     """
     bundle, run = paths.container(container.name), paths.container_run(container.name)
     owner = container.namespaces.root
+    if container.namespaces.uid_map:
+        _open_way(paths, run)
     # Root of a user namespace does not come into the bundle.
     rootfs = os.path.join(idmapped_stage(run) if container.namespaces.uid_map else bundle, "rootfs")
     found = observe_provisions(container)
@@ -79,6 +81,18 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
         _write(paths, Definition(container, layers, cgroups_path))
     except OSError as error:
         raise KernelError(f"preparing container {container.name!r}", error) from error
+
+
+def _open_way(paths: Paths, directory: str) -> None:
+    """Let root of a user namespace, who is nobody here, get to ``directory``; Unsupported if that cannot be."""
+    while directory != "/":
+        directory = os.path.dirname(directory)
+        mode = os.stat(directory).st_mode if os.path.isdir(directory) else 0o001
+        if mode & 0o001:
+            continue
+        if directory not in (paths.run_root, paths.container_runs):
+            raise Unsupported(f"userns: {directory} is closed to other users; open it to them: chmod o+x {directory}")
+        os.chmod(directory, mode & 0o7777 | 0o001)
 
 
 def _give_away(upper: str, owner: tuple[int, int]) -> None:

@@ -86,6 +86,8 @@ def create_containers(
     if launcher is None:
         return
     try:
+        if not definitions:
+            return
         launcher.tell({"containers": [_request(paths, definition, patience) for definition in definitions.values()]})
         yield from _converse(launcher, definitions, _Answers(paths, cgroups))
     finally:

@@ -200,7 +200,7 @@ def _mounts(container: Container, run_directory: str, found: Provisions) -> list
 
 def _mount(container: Container, destination: str, fstype: str, source: str, options: Sequence[str]) -> dict[str, Any]:
     namespaces = container.namespaces
-    if namespaces.ipc_mode == "host" and destination in ("/dev/shm", "/dev/mqueue"):
+    if namespaces.ipc_mode == "host" and destination == "/dev/shm":
         return _bind(destination, destination)
     dropped = {"ro"} if container.security.privileged else set()
     if namespaces.gid_map and not any(first <= _TTY < first + size for first, _host, size in namespaces.gid_map):

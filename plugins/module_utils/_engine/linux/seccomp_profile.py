@@ -17,7 +17,7 @@ from ..errors import InvalidOption
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from typing import Any
 
     Comparison = tuple[int, str, int, int]  # index, op, value, valueTwo
@@ -43,6 +43,7 @@ ACTIONS = {
     "SCMP_ACT_LOG": 0x7FFC0000,
     "SCMP_ACT_ALLOW": 0x7FFF0000,
 }
+_PERMISSIVE = ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG")
 _GREATEST_ERRNO = {"SCMP_ACT_ERRNO": 4095, "SCMP_ACT_TRACE": 0xFFFF}  # MAX_ERRNO; the 16 bits that a tracer sees
 
 OPERATORS = (
@@ -117,13 +118,17 @@ def parse_flags(seccomp: Mapping[str, Any]) -> int:
     return flags
 
 
-def permits(seccomp: Mapping[str, Any], name: str) -> bool:
-    """Whether a valid profile (an empty one: all) lets the system call ``name`` through whatever its arguments."""
-    rules = [rule for _where, rule in _items(seccomp, "syscalls", "linux.seccomp") if name in rule["names"]]
-    actions = [rule["action"] for rule in rules if not rule.get("args")]
-    if not actions:
-        actions = [seccomp.get("defaultAction", "SCMP_ACT_ALLOW"), *(rule["action"] for rule in rules)]
-    return all(action in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG") for action in actions)
+def permits(seccomp: Mapping[str, Any], names: Iterable[str], *, partly: Collection[str] = ()) -> bool:
+    """Whether a valid profile (an empty one: all) lets those system calls through, whatever their arguments; for those
+    in ``partly`` it is enough that there are arguments with which it may."""
+    default = seccomp.get("defaultAction", "SCMP_ACT_ALLOW")
+    found: dict[str, set[bool]] = {name: set() for name in names}
+    for rule in seccomp.get("syscalls") or ():
+        passes = rule["action"] in _PERMISSIVE
+        for name in found.keys() & set(rule["names"]):
+            found[name] |= {passes, default in _PERMISSIVE} if rule.get("args") else {passes}
+    answers = {name: passes or {default in _PERMISSIVE} for name, passes in found.items()}
+    return all(True in passes if name in partly else passes == {True} for name, passes in answers.items())
 
 
 def check_profile(seccomp: Mapping[str, Any]) -> None:

@@ -10,9 +10,12 @@ processes share; what /proc/self/exe leads to when the payload is executed is th
 
 It runs a table of system calls, in this order: the capabilities that an execve(2) in between would lose are set, the
 pipes to its creator are made to close on exec, the seccomp filter is installed, and execve(2): argv[0] is the payload's
-path, the rest its argv. An error is told to the pipe as a line of JSON, ``{"failed": "exec 'x'", "errno": "0002"}``
-(octal), and the exit status is 127. Whoever executes the trampoline again, as a payload, gets that status too: the pipe
-is not open there. As the last call before it is seccomp(2), a filter need not allow more than execve(2).
+path, the rest its argv. An error is told to the pipe as a line of JSON, ``{"failed": "exec x", "errno": "0002"}``
+(octal), and the exit status is 127. As the last call before execve(2) is seccomp(2), a filter need allow nothing else.
+Whoever executes the trampoline again, as a payload, gets that status too: the pipe is not open there.
+
+What enters the pid namespace of others is born here, too (Birth): nothing of ours that runs Python, or holds more
+capabilities and descriptors than the payload, is ever seen from inside.
 
 Source: elf(5), execve(2), capabilities(7), memfd_create(2); trampoline_code.py has the machine code.
 """
@@ -23,12 +26,12 @@ import fcntl
 import os
 import struct
 
-from .lean import dumps
+from .lean import Descriptor, dumps
 from .trampoline_code import MACHINES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Union
 
     from .trampoline_code import Machine
@@ -40,11 +43,15 @@ _CODE, _DATA = 0x400000, 0x800000
 _ENTRY_OFFSET, _TABLE_OFFSET = 0xE8, 0x200
 _PAGE = 0x10000  # no architecture of ours has larger ones
 
-_F_SETFD, _FD_CLOEXEC = 2, 1
+_F_GETFD, _F_SETFD, _FD_CLOEXEC = 1, 2, 1
 _SECCOMP_SET_MODE_FILTER = 1
 _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_LOWER = 47, 3
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
-_SIG_BLOCK, _SIGPIPE = 0, 13
+_SIG_BLOCK, _SIGPIPE, _SIGKILL = 0, 13, 9
+_CLONE_PARENT, _CLONE_PARENT_SETTID = 0x8000, 0x100000
+_PR_SET_PDEATHSIG = 1
+_TIOCSCTTY = 0x540E
+_RLIMIT_NPROC = 6
 _FAILED = 127
 _NOWHERE = 0  # after exit_group(2), which a filter may forbid: the address 0 ends the process all the same
 
@@ -62,6 +69,21 @@ class Capabilities:
         self.permitted = permitted
         self.inheritable = inheritable
         self.ambient = ambient
+
+
+class Birth:
+    """Have the trampoline start a process that goes on, as a child of the caller's parent; the caller ends.
+
+    It leads a session, with the terminal on 0 as the controlling one where ``terminal``. ``announce`` is a pipe that
+    gets its pid, as four bytes. RLIMIT_NPROC (``processes``: soft, hard) is for that process alone, not to hinder its
+    own birth. The caller leads a process group, as else the two could not tell who they are: setsid(2) fails in it.
+    """
+
+    def __init__(self, announce: int) -> None:
+        self.announce = announce
+        self.die_with_parent = False
+        self.terminal = False
+        self.processes: tuple[int, int] | None = None
 
 
 def own_machine() -> Machine | None:
@@ -86,6 +108,7 @@ def build_trampoline(
     held: Sequence[int] = (),
     seccomp: tuple[bytes, int] = (b"", 0),
     capabilities: Capabilities | None = None,
+    birth: Birth | None = None,
 ) -> bytes:
     """The ELF file. ``teller`` is the pipe's descriptor, ``told`` what it says of a failing execve; ``held`` are
     further descriptors that tell somebody by their end that the payload runs. ``seccomp`` is a filter and its flags
@@ -104,6 +127,9 @@ def build_trampoline(
         step = table.add("fcntl", fd, _F_SETFD, _FD_CLOEXEC, then=step, otherwise=close)
     if capabilities:
         step = _set_capabilities(table, capabilities, step, table.tell(teller, "set the capabilities", give_up))
+    if birth:
+        step = _bear(table, birth, step, lambda what: table.tell(teller, what, give_up))
+        step = table.add("fcntl", teller, _F_GETFD, then=step, otherwise=give_up)
     return table.assemble(start=step)
 
 
@@ -120,6 +146,25 @@ def _set_capabilities(table: _Table, sets: Capabilities, step: int, otherwise: i
     data = struct.pack(order + "6I", *(mask & 0xFFFFFFFF for mask in masks), *(mask >> 32 for mask in masks))
     header = struct.pack(order + "Ii", _LINUX_CAPABILITY_VERSION_3, 0)
     return table.add("capset", header, data, then=step, otherwise=otherwise)
+
+
+def _bear(table: _Table, birth: Birth, step: int, failed: Callable[[str], int]) -> int:
+    step = table.add("close", birth.announce, then=step, otherwise=step)
+    if birth.processes:
+        limit = struct.pack(table.machine.order + "QQ", *birth.processes)  # struct rlimit64
+        otherwise = failed("set RLIMIT_NPROC")
+        step = table.add("prlimit64", 0, _RLIMIT_NPROC, limit, 0, then=step, otherwise=otherwise)
+    if birth.terminal:
+        step = table.add("ioctl", 0, _TIOCSCTTY, 0, then=step, otherwise=failed("take the terminal"))
+    if birth.die_with_parent:
+        step = table.add("prctl", _PR_SET_PDEATHSIG, _SIGKILL, then=step, otherwise=step)
+    pid = table.address(bytes(4))
+    end = table.add("exit_group", 0)
+    parent = table.add("write", birth.announce, pid, 4, then=end, otherwise=end)
+    branch = table.add("setsid", then=step, otherwise=parent)
+    flags = _CLONE_PARENT | _CLONE_PARENT_SETTID  # the exit signal is the caller's own
+    arguments = (0, flags, pid) if table.machine.stack_first else (flags, 0, pid)
+    return table.add("clone", *arguments, then=branch, otherwise=failed("start a process"))
 
 
 class _Table:
@@ -189,6 +234,15 @@ def _segment(machine: Machine, kind: int, flags: int, address: int, size: int) -
     return struct.pack(machine.order + "8I", kind, 0, address, address, size, size, flags, _PAGE)
 
 
+def observe_memfd_noexec() -> int:
+    """vm.memfd_noexec of this pid namespace: 2 where no file in memory can be executed; 0 before Linux 6.3."""
+    try:
+        with Descriptor(os.open("/proc/sys/vm/memfd_noexec", os.O_RDONLY | os.O_CLOEXEC)) as fd:
+            return int(os.read(fd, 16))
+    except OSError:
+        return 0
+
+
 def open_sealed(content: bytes) -> int:
     """A file in memory that can be executed, and that nobody can change any more; it closes on exec.
 
@@ -198,7 +252,7 @@ def open_sealed(content: bytes) -> int:
     try:
         fd = os.memfd_create("trampoline", flags | MFD_EXEC)
     except PermissionError:
-        from .tmpfs_file import open_on_tmpfs  # for hosts with vm.memfd_noexec=2 alone
+        from .tmpfs_file import open_on_tmpfs  # rarely needed, and loaded then: see Execution.preload()
 
         return open_on_tmpfs(content)
     except OSError:  # EINVAL: Linux before 6.3

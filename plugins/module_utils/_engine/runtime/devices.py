@@ -159,13 +159,21 @@ class OpenConsole(Operation):
     """
 
     def __init__(
-        self, root: Root, send: Callable[[int], None], *, size: tuple[int, int], owner: int, bind: bool = True
+        self,
+        root: Root,
+        send: Callable[[int], None],
+        *,
+        size: tuple[int, int],
+        owner: int,
+        bind: bool = True,
+        control: bool = True,
     ) -> None:
         self.root = root
         self.send = send
         self.size = size
         self.owner = owner
         self.bind = bind
+        self.control = control
 
     def __str__(self) -> str:
         return "open a terminal in /dev/pts"
@@ -183,7 +191,8 @@ class OpenConsole(Operation):
                     with self.root.opened("/dev/console") as target:
                         mount(fd_path(slave), fd_path(target), flags=m.MS_BIND)
                 self.send(master)
-                fcntl.ioctl(slave, TIOCSCTTY, 0)
+                if self.control:
+                    fcntl.ioctl(slave, TIOCSCTTY, 0)
                 for fd in range(3):
                     os.dup2(slave, fd)
             finally:

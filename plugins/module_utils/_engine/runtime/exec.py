@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Enter a running container: one more process in all its namespaces and its cgroup, with no more rights than its init.
 
-While it is ours it cannot be looked into from inside (PR_SET_DUMPABLE, CVE-2019-5736), it has no descriptor but its
-streams, and its working directory is checked (CVE-2024-21626). It dies with its caller unless it is to be left alone.
+While it is ours it is not seen from inside, as a trampoline bears it into the pid namespace (CVE-2019-5736); it has no
+descriptor but its streams, and its working directory is checked (CVE-2024-21626). It dies with its caller unless it is
+to be left alone.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import _signal as signal
 import os
 import select
+import sys
 
 from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
@@ -19,19 +21,20 @@ from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
 from ..linux.process import is_alive
+from ..linux.trampoline import Birth
 from .channel import Channel
 from .create import Membership, compile_seccomp
 from .devices import OpenConsole
-from .execution import FindProgram, MakeTrampoline
+from .execution import Execution, FindProgram, MakeTrampoline
 from .init import DieWithParent, FindHome, Init, plan_process
 from .operations import Operation, execute_all
-from .process import BecomeNamespaceRoot, NewSession, write_file
+from .process import BecomeNamespaceRoot, NewSession, RaiseRlimit, write_file
 from .users import User, resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from typing import Any
+    from typing import Any, NoReturn
 
     from .console import ConsoleSender
     from .state import State
@@ -69,18 +72,9 @@ def enter_container(
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
-        pid, pidfd = _enter(init, ours, target, flags, options)
-        theirs.close()
-        message = ours.hear()
-        while message is not None and "debug" in message:
-            options.debug(message["debug"]) if options.debug else None
-            message = ours.hear()
-        if message is not None:
-            os.close(pidfd)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
-            raise RuntimeFailed(f"container {state.id}: {message['error']}")
-        return pid, pidfd
+        init.execution(process, Birth(-1)).preload()
+        pid = _enter(init, ours, target, flags, options)
+        return pid, os.pidfd_open(pid)
     except OSError as error:
         raise KernelError(f"entering container {state.id}", error) from error
     finally:
@@ -99,51 +93,63 @@ def _differing_namespaces(pid: int) -> int:
     return flags
 
 
-def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOptions) -> tuple[int, int]:
-    """By way of a child that joins cgroup and namespaces: a pid namespace counts for children alone."""
-    membership = options.membership
+def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOptions) -> int:
+    """By way of a child that joins cgroup and namespaces: a pid namespace counts for children alone.
+
+    It becomes all that the process shall be and then the trampoline, which bears that. So whoever looks from inside
+    never sees a process of ours, and there is nothing to be opened or traced (CVE-2019-5736 with CAP_SYS_PTRACE).
+    """
     reader, writer = os.pipe()
-    helper = os.fork()
-    if helper == 0:
-        try:
-            inherited.set_dumpable(False)
-            cgroup = os.open(membership.directory, os.O_RDONLY | os.O_DIRECTORY) if membership.directory else -1
-            for path in membership.task_files:
-                write_file(path, "0")
-            # The cgroup namespace comes after the cgroup: where it is mounted with nsdelegate, as systemd does, nobody
-            # comes in from outside of the namespace that they are in (cgroups(7), ENOENT).
-            setns(target, flags & ~CLONE_NEWCGROUP)
-            pid = clone3(CLONE_PARENT, cgroup=cgroup)[0]
-            if pid == 0:
-                if flags & CLONE_NEWCGROUP:
-                    setns(target, CLONE_NEWCGROUP)
-                os.close(ours.reader)
-                os.close(ours.writer)
-                _run_entered(init, options)
-            os.write(writer, b"%d" % pid)
-        except OSError as error:
-            os.write(writer, f"joining the cgroup and the namespaces: {error}".encode())
-        finally:
-            os._exit(0)
-    os.close(writer)
-    told = os.read(reader, 4096).decode()
-    os.close(reader)
-    os.waitpid(helper, 0)
-    if not told.isdigit():
-        raise RuntimeFailed(told or "the process that enters the container was killed")
-    return int(told), os.pidfd_open(int(told))
-
-
-def _run_entered(init: Init, options: EnterOptions) -> None:
+    directory = options.membership.directory
+    cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if directory else -1
     try:
-        for target, fd in enumerate(options.stdio):
-            os.dup2(fd, target)
+        helper, helper_fd = clone3(0, cgroup=cgroup)
+        if helper == 0:
+            os.close(ours.reader)
+            os.close(ours.writer)
+            _run_helper(init, target, flags, options, writer)
+    finally:
+        if cgroup >= 0:
+            os.close(cgroup)
+        os.close(writer)
+    init.channel.close()
+    error = _accompany(ours, options)
+    told = os.read(reader, 4)
+    os.close(reader)
+    os.close(helper_fd)
+    os.waitpid(helper, 0)
+    pid = int.from_bytes(told, sys.byteorder)
+    if error or not pid:
+        if pid:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+        raise RuntimeFailed(error or "the process that enters the container was killed")
+    return pid
+
+
+def _accompany(channel: Channel, options: EnterOptions) -> str:
+    """Hear what becomes of a process until its program runs; what went wrong."""
+    while True:
+        message = channel.hear()
+        if message is None:
+            return ""
+        if "error" in message:
+            return str(message["error"])
+        if "debug" in message and options.debug:
+            options.debug(message["debug"])
+
+
+def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writer: int) -> NoReturn:
+    try:
+        execute_all([JoinContainer(target, flags, options.membership.task_files)])
+        for place, fd in enumerate(options.stdio):
+            os.dup2(fd, place)
         sender = options.send_console
-        kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
+        kept = [0, 1, 2, init.channel.reader, init.channel.writer, writer, *([sender.fd] if sender else [])]
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
         init.report("nsexec container setup: in the namespaces of the container")
         init.report("child process in init()")
-        execute_all(_plan_entered(init, options), init.report if init.debug else None)
+        execute_all(_plan_entered(init, options, writer), init.report if init.debug else None)
     except Exception as error:
         with suppress(OSError):
             init.channel.tell({"error": str(error)})
@@ -151,28 +157,81 @@ def _run_entered(init: Init, options: EnterOptions) -> None:
         os._exit(127)
 
 
-def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
+def _plan_entered(init: Init, options: EnterOptions, announce: int) -> Iterator[Operation]:
     process = init.spec["process"]
     root = Root("/")
     root.attach()
     yield DieWithParent(True)
     if init.has("user"):
         yield BecomeNamespaceRoot()
+    yield FindHome(root, process)
+    birth = Birth(announce)
+    birth.die_with_parent = options.die_with_parent
+    birth.terminal = options.send_console is not None
+    execution = init.execution(process, birth)
+    others = [limit for limit in process.get("rlimits") or () if limit["type"] != "RLIMIT_NPROC"]
+    for limit in process.get("rlimits") or ():
+        if limit not in others:
+            birth.processes = limit["soft"], limit["hard"]
+            yield RaiseRlimit(limit["type"], limit["hard"])
+    yield MakeTrampoline(execution)
+    if execution.trampoline < 0:
+        yield EnterPidNamespace(execution)
     yield NewSession()
     if options.send_console:
         size = process.get("consoleSize") or {}
         user = process.get("user") or {}
         rows = (size.get("height", 0), size.get("width", 0))
-        yield OpenConsole(root, options.send_console, size=rows, owner=user.get("uid", 0), bind=False)
-    yield FindHome(root, process)
+        control = execution.birth is None
+        owner = user.get("uid", 0)
+        yield OpenConsole(root, options.send_console, size=rows, owner=owner, bind=False, control=control)
     root.close()
-    execution = init.execution(process)
-    yield MakeTrampoline(execution)
-    yield from plan_process(process, init)
+    yield from plan_process({**process, "rlimits": others} if execution.birth else process, init)
     yield FindProgram(execution)
     yield DieWithParent(options.die_with_parent)
     init.report("setns_init: about to exec")
     yield from execution.plan()
+
+
+class JoinContainer(Operation):
+    """The cgroups of v1 and all namespaces; that of pids is for children."""
+
+    def __init__(self, target: int, flags: int, task_files: Sequence[str]) -> None:
+        self.target = target
+        self.flags = flags
+        self.task_files = task_files
+
+    def __str__(self) -> str:
+        return "join the cgroup and the namespaces"
+
+    def execute(self) -> None:
+        inherited.set_dumpable(False)
+        for path in self.task_files:
+            write_file(path, "0")
+        # The cgroup namespace comes after the cgroup: where it is mounted with nsdelegate, as systemd does, nobody
+        # comes in from outside of the namespace that they are in (cgroups(7), ENOENT).
+        setns(self.target, self.flags & ~CLONE_NEWCGROUP)
+        if self.flags & CLONE_NEWCGROUP:
+            setns(self.target, CLONE_NEWCGROUP)
+
+
+class EnterPidNamespace(Operation):
+    """Go on as a child, where no trampoline is to bear it."""
+
+    def __init__(self, execution: Execution) -> None:
+        self.execution = execution
+
+    def __str__(self) -> str:
+        return "enter the pid namespace"
+
+    def execute(self) -> None:
+        birth, self.execution.birth = self.execution.birth, None
+        pid = clone3(CLONE_PARENT)[0]
+        if birth and pid:
+            os.write(birth.announce, pid.to_bytes(4, sys.byteorder))
+            os._exit(0)
+        if birth:
+            os.close(birth.announce)
 
 
 def plan_entered_process(

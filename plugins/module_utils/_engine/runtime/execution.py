@@ -15,16 +15,22 @@ import os
 from ..linux import inherited
 from ..linux.capabilities import apply_sets, capget, split_grantable
 from ..linux.seccomp_profile import permits
-from ..linux.trampoline import Capabilities, build_trampoline, open_sealed, own_machine
+from ..linux.trampoline import Birth, Capabilities, build_trampoline, observe_memfd_noexec, open_sealed, own_machine
 from .operations import Operation
 from .privileges import LoadFilter
 from .process import find_program
+
+# What a filter that is there before the trampoline must let through.
+_CALLS = ("execveat", "fcntl", "exit_group")
+_CALLS_OF_BIRTH = ("clone", "setsid", "write", "close", "prctl", "ioctl", "prlimit64")
+_PARTLY = ("clone", "prctl", "ioctl")  # profiles let them through with some arguments, ours among them
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from ..linux.trampoline_code import Machine
     from .channel import Channel
 
 
@@ -44,6 +50,7 @@ class Execution:
         channel: Channel,
         *,
         fifo: int,
+        birth: Birth | None,
         profile: Mapping[str, Any],
         late_filter: tuple[bytes, int],
     ) -> None:
@@ -54,15 +61,34 @@ class Execution:
         # What tells somebody by its end that the program runs.
         self.held = (fifo,) if fifo >= 0 else ()
         self.late_filter = late_filter
-        # Without no_new_privs, or with a listener, the filter is there before the trampoline is entered.
-        self.filtered_by = {} if late_filter[0] else profile
+        self.profile = profile
+        self.birth = birth
         self.capabilities: Capabilities | None = None
         self.trampoline = -1
 
     def __str__(self) -> str:
         return f"exec {self.args[0]}"
 
+    def machine(self) -> Machine | None:
+        """Whose trampoline is to be used; None where it cannot be."""
+        if self.process.get("selinuxLabel"):
+            return None
+        # Without no_new_privs, or with a listener, the filter is there before the trampoline is entered.
+        calls = _CALLS + (_CALLS_OF_BIRTH if self.birth else ())
+        if not self.late_filter[0] and not permits(self.profile, calls, partly=_PARTLY):
+            return None
+        return own_machine()
+
+    def preload(self) -> None:
+        """Import what is used instead of a trampoline while it can be found: the container's root has nothing of it."""
+        if self.machine() is None or observe_memfd_noexec() == 2:
+            from ..linux import magic_links, tmpfs_file  # most hosts do without
+
+            del magic_links, tmpfs_file
+
     def find(self) -> str:
+        if self.birth and self.trampoline >= 0 and self.args[0].startswith("/proc/"):
+            return self.args[0]  # whose /proc/self is not there for us, outside of its pid namespace
         return find_program(self.args, self.environment.variables)
 
     def plan(self) -> Iterator[Operation]:
@@ -83,8 +109,8 @@ class MakeTrampoline(Operation):
 
     def execute(self) -> None:
         execution = self.execution
-        process, machine = execution.process, own_machine()
-        if machine is None or process.get("selinuxLabel") or not permits(execution.filtered_by, "execveat"):
+        process, machine = execution.process, execution.machine()
+        if machine is None:
             return
         if process.get("noNewPrivileges") and (process.get("user") or {}).get("uid", 0) != 0:
             execution.capabilities = _capabilities_to_keep(process.get("capabilities") or {})
@@ -95,6 +121,7 @@ class MakeTrampoline(Operation):
             held=execution.held,
             seccomp=execution.late_filter,
             capabilities=execution.capabilities,
+            birth=execution.birth,
         )
         execution.trampoline = open_sealed(content)
 
@@ -138,7 +165,7 @@ class Execute(Operation):
         path, args, variables = execution.find(), list(execution.args), execution.environment.variables
         inherited.reset_signals()
         if execution.trampoline < 0:
-            from ..linux.magic_links import refuse_magic_links  # rarely needed
+            from ..linux.magic_links import refuse_magic_links  # rarely needed, and preloaded then
 
             refuse_magic_links(path)
             os.execve(path, args, variables)
@@ -146,7 +173,8 @@ class Execute(Operation):
         if sets:
             # What is ambient survives into the trampoline, which sets them as they shall be.
             apply_sets(sets.permitted, sets.permitted, sets.permitted | sets.inheritable, sets.permitted)
-        for fd in (execution.channel.writer, *execution.held):
+        births = (execution.birth.announce,) if execution.birth else ()
+        for fd in (execution.channel.writer, *execution.held, *births):
             os.set_inheritable(fd, True)
         # execveat(2) with AT_EMPTY_PATH, in glibc (2.27) and musl alike: /proc need not be there.
         os.execve(execution.trampoline, [path, *args], variables)

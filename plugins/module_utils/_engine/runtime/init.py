@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, NoReturn
 
+    from ..linux.trampoline import Birth
     from .console import ConsoleSender
 
 
@@ -104,13 +105,14 @@ class Init:
             last_capability=self.last_capability,
         )
 
-    def execution(self, process: Mapping[str, Any]) -> Execution:
-        """How ``process`` becomes its program; to be asked for when its environment is complete."""
+    def execution(self, process: Mapping[str, Any], birth: Birth | None = None) -> Execution:
+        """How ``process`` becomes its program, once its environment is complete."""
         late = process.get("noNewPrivileges")
         return Execution(
             process,
             self.channel,
             fifo=self.fifo,
+            birth=birth,
             profile=self.linux.get("seccomp") or {},
             late_filter=(self.seccomp, self.seccomp_flags) if late else (b"", 0),
         )

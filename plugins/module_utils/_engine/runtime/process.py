@@ -128,6 +128,22 @@ class SetRlimit(Operation):
             raise OSError(1, str(error)) from error
 
 
+class RaiseRlimit(Operation):
+    """Raise a hard limit to what it shall be, for a later step that has no CAP_SYS_RESOURCE; leave a higher one."""
+
+    def __init__(self, name: str, hard: int) -> None:
+        self.name = name
+        self.hard = hard
+
+    def __str__(self) -> str:
+        return f"raise {self.name} to {self.hard}"
+
+    def execute(self) -> None:
+        soft, hard = resource.getrlimit(RLIMITS[self.name])
+        if hard not in (-1, _RLIM_INFINITY) and hard < self.hard:
+            SetRlimit(self.name, soft, self.hard).execute()
+
+
 class NewSession(Operation):
     """Lead a session, with keys of its own unless told otherwise, and let go of the caller's terminal."""
 

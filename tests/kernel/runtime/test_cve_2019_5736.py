@@ -1,0 +1,162 @@
+"""CVE-2019-5736 as it was: have the kernel execute /proc/self/exe inside a container, or open that of a process that
+enters it, keep a descriptor of the host's binary, and write to it once nobody runs it any more.
+
+The runtime is run by a copy of Python, which is what there is to be overwritten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import textwrap
+import time
+
+import pytest
+
+from tests.kernel.runtime.hosted import HostedRuntime
+
+# Run by the host's Python, where the attack works so far: a child keeps a descriptor of that, waits until it is gone
+# (ETXTBSY till then), and writes through /proc/self/fd. The exit status tells that it got to run at all.
+ATTACK = """
+import os, sys, time
+fd = os.open("/proc/self/exe", os.O_RDONLY)
+os.set_inheritable(fd, True)
+keeper = '''
+import os, sys, time
+end = time.monotonic() + 3
+while time.monotonic() < end:
+    try:
+        writer = os.open("/proc/self/fd/%d", os.O_WRONLY | os.O_TRUNC)
+    except OSError as error:
+        open("/tmp/told", "w").write(os.strerror(error.errno))
+        time.sleep(0.01)
+        continue
+    os.write(writer, b"#!/bin/sh" + bytes([10]))
+    open("/tmp/told", "w").write("written")
+    break
+''' % fd
+os.execv("/usr/bin/python3", ["python3", "-c", keeper])
+"""
+
+
+@pytest.fixture
+def runtime(app, tmp_path):
+    runtime = HostedRuntime(app, tmp_path)
+    (runtime.rootfs / "script").write_text("#!/proc/self/exe\n" + ATTACK)
+    (runtime.rootfs / "script").chmod(0o755)
+    (runtime.rootfs / "attack.py").write_text(ATTACK)
+    (runtime.rootfs / "link").symlink_to("/proc/self/exe")
+    program = bytearray((runtime.rootfs / "../../host/bin" / runtime.python.name).read_bytes())
+    wanted = b"/lib64/ld-linux-x86-64.so.2\0"
+    if wanted in program:
+        place = program.index(wanted)
+        program[place : place + 15] = b"/proc/self/exe\0"
+    (runtime.rootfs / "interpreted").write_bytes(program)
+    (runtime.rootfs / "interpreted").chmod(0o755)
+    yield runtime
+    runtime.close()
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+ENTRYPOINTS = {
+    "itself": ("/proc/self/exe", "/attack.py"),
+    "another process's": ("/proc/1/exe", "/attack.py"),
+    "link": ("/link", "/attack.py"),
+    "script": ("/script",),
+    "interpreter": ("/interpreted", "/attack.py"),
+}
+
+
+@pytest.mark.parametrize("args", ENTRYPOINTS.values(), ids=ENTRYPOINTS.keys())
+def test_an_entrypoint_does_not_reach_the_hosts_binary(runtime, args):
+    before = digest(runtime.python)
+    runtime.start(*args)
+    deadline = time.monotonic() + 5
+    while '"running"' in runtime("state", runtime.id).stdout and time.monotonic() < deadline:
+        time.sleep(0.1)  # the attack waits for the moments between these calls
+    assert digest(runtime.python) == before, (runtime.rootfs / "tmp/told").read_text()
+    assert not (runtime.rootfs / "tmp/told").exists(), "the host's Python ran inside the container"
+
+
+@pytest.mark.parametrize("args", ENTRYPOINTS.values(), ids=ENTRYPOINTS.keys())
+def test_neither_does_an_entered_process(runtime, args):
+    before = digest(runtime.python)
+    runtime.start("/bin/sleep", "60")
+    done = runtime("exec", runtime.id, *args)
+    if args[0] != "/proc/1/exe":  # that is sleep
+        assert done.returncode != 0, done
+    assert digest(runtime.python) == before
+    assert not (runtime.rootfs / "tmp/told").exists(), "the host's Python ran inside the container"
+
+
+WATCH = textwrap.dedent("""
+    import os, sys, time
+    kept = {}
+    open("/tmp/ready", "w").close()
+    while not os.path.exists("/tmp/enough"):
+        for pid in os.listdir("/proc"):
+            if not pid.isdigit() or int(pid) in (1, os.getpid()):
+                continue
+            try:
+                fd = os.open(f"/proc/{pid}/exe", os.O_RDONLY)
+                name = os.readlink(f"/proc/self/fd/{fd}")
+            except OSError:
+                continue
+            if "/host/bin/" in name and name not in kept:
+                kept[name] = fd
+            else:
+                os.close(fd)
+    told = [f"seen {len(kept)}"]
+    for name, fd in kept.items():
+        for _attempt in range(100):
+            try:
+                os.write(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY), b"#!/bin/sh")
+                told.append("written")
+                break
+            except OSError as error:
+                told.append(os.strerror(error.errno))
+                time.sleep(0.01)
+    print(sorted(set(told)), flush=True)
+    time.sleep(60)
+""")
+
+
+@pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_PTRACE",)])
+def test_a_watcher_inside_cannot_write_to_what_enters(runtime, capabilities):
+    """CAP_SYS_PTRACE opens /proc/<pid>/exe of anybody, non-dumpable or not (ptrace(2), access mode checking)."""
+    before = digest(runtime.python)
+
+    def grant(spec):
+        for names in spec["process"]["capabilities"].values():
+            names.extend(capabilities)
+
+    runtime.configure(grant)
+    (runtime.rootfs / "watch.py").write_text(WATCH)
+    runtime.start("/usr/bin/python3", "/watch.py")
+    deadline = time.monotonic() + 5
+    while not (runtime.rootfs / "tmp/ready").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for _count in range(20):
+        assert runtime("exec", runtime.id, "/bin/true").returncode == 0
+    (runtime.rootfs / "tmp/enough").touch()
+    while "seen" not in runtime.log() and time.monotonic() < deadline + 15:
+        time.sleep(0.05)
+    assert "seen" in runtime.log()
+    assert "written" not in runtime.log(), runtime.log()
+    assert digest(runtime.python) == before
+
+
+def test_the_copy_is_what_runs(runtime):
+    """The other tests would pass for nothing, were it not."""
+    process = subprocess.Popen(
+        [*runtime.command[:4], "-c", "input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert os.readlink(f"/proc/{process.pid}/exe") == str(runtime.python)
+    finally:
+        process.communicate("\n")

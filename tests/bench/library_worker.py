@@ -15,6 +15,7 @@ import time
 
 sys.path.insert(0, sys.argv[1])
 from stowage_engine.runtime.oci import Runtime
+from stowage_engine.runtime.oci_create import Creation, create
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
 
 def cycle(runtime: Runtime, name: str, bundle: str) -> int:
     """One container from nothing to nothing; the exit status of its program."""
-    created = runtime.create(name, bundle)
+    created = create(runtime, name, bundle, Creation())
     runtime.start(name)
     status = os.waitpid(created.pid, 0)[1]
     os.close(created.pidfd)

@@ -73,12 +73,17 @@ _WORKERS = 32
 
 @dataclass(frozen=True)
 class Site:
-    """What containers are made on: paths, cgroups and networks of a host, and the installed engine's command line."""
+    """What containers are made on: paths, cgroups and networks of a host, and the installed engine's command line.
+
+    ``lock`` is the descriptor of the host's lock: who creates containers holds it too, so that a run after one that was
+    killed does not meet them at work.
+    """
 
     paths: Paths
     cgroups: Cgroups
     networks: Mapping[str, Network]
     engine: Sequence[str] = ()
+    lock: int = -1
 
 
 def observe_containers(
@@ -277,8 +282,8 @@ def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> L
     names = [name for name, container in wanted.items() if container.running is not False]
     try:
         if len(names) == 1:
-            return SoloMonitor(site.engine, subreaper=bool(wanted[names[0]].runtime))
-        return Launcher(site.engine) if names else None
+            return SoloMonitor(site.engine, site.lock, subreaper=bool(wanted[names[0]].runtime))
+        return Launcher(site.engine, site.lock) if names else None
     except RuntimeFailed as error:
         failures.update(dict.fromkeys(names, str(error)))
         return None

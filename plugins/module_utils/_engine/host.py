@@ -65,6 +65,7 @@ class Host:
         self.paths = paths
         self.absent = absent
         self.engine = tuple(engine)
+        self._lock = exclusive_lock(paths.lock)
         self._seen: dict[str, Any] = {}
 
     @cached_property
@@ -73,7 +74,7 @@ class Host:
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the host's lock: one run at a time changes it."""
-        return exclusive_lock(self.paths.lock)
+        return self._lock
 
     # What is there: one look at each kind, until something is applied -------------------------------
 
@@ -163,7 +164,7 @@ class Host:
                     progress(str(change))
                 self._apply_one(change)
             if containers:
-                site = Site(self.paths, self.cgroups, self.observe_networks(), self.engine)
+                site = Site(self.paths, self.cgroups, self.observe_networks(), self.engine, self._lock.fd)
                 apply_containers(site, containers, progress or (lambda _rest: None))
         finally:
             self._seen.clear()

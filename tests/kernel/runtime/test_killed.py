@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.files import exclusive_lock
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import launch
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import list_states, load_state
 
@@ -81,24 +82,32 @@ def test_delete_while_created(host):
 
 @pytest.mark.parametrize("delay", [0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12])
 def test_a_module_that_is_killed_leaves_nothing_running(host, delay):
-    """The module process runs create_containers and is gone ``delay`` seconds later, at whatever it was doing."""
+    """The module process runs create_containers and is gone ``delay`` seconds later, at whatever it was doing.
+
+    Who has the lock after it meets nobody who still creates.
+    """
     names = ["a", "b", "c"]
     for name in names:
         host.prepare(name, "sleep", "60")
 
     def module():
-        for result in launch.create_containers(host.paths, host.engine, names, cgroups=host.cgroups, patience=0.3):
-            if isinstance(result, launch.Created) and result.name != "c":
-                host.start(result.name)
+        lock = exclusive_lock(host.paths.lock)
+        with lock:
+            options = {"cgroups": host.cgroups, "patience": 0.3, "launcher": launch.Launcher(host.engine, lock.fd)}
+            for result in launch.create_containers(host.paths, host.engine, names, **options):
+                if isinstance(result, launch.Created) and result.name != "c":
+                    host.start(result.name)
 
     child = fork(module)
     time.sleep(delay)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    # What was started may run; what was not is given up.
-    wait_until(lambda: {s.status() for s in list_states(host.paths.runtime_root)} <= {"running"})
-    for name in names:
-        launch.delete_container(host.paths, host.cgroups, name)
+    with exclusive_lock(host.paths.lock):
+        assert all(state.pid for state in list_states(host.paths.runtime_root))
+        # What was started may run; what was not is given up.
+        wait_until(lambda: {s.status() for s in list_states(host.paths.runtime_root)} <= {"running"})
+        for name in names:
+            launch.delete_container(host.paths, host.cgroups, name)
     wait_until(lambda: not host.monitors())
 
 

@@ -48,7 +48,9 @@ def _run(name: str, words: list[str]) -> int:
     if name == "stowage-runtime":
         from .runtime import main as runtime  # argparse alone costs 10 ms
 
-        return runtime(words)
+        status = runtime(words)
+        sys.stdout.flush()
+        os._exit(status)
     if name == "stowage":
         from .stowage import main as stowage  # the whole engine
 

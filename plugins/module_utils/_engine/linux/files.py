@@ -89,20 +89,22 @@ def list_directory(path: str) -> list[str]:
 
 
 class exclusive_lock:
-    """``with`` holds an exclusive flock(2) on ``path``. The kernel lets go of it when we end, however that comes."""
+    """``with`` holds an exclusive flock(2) on ``path``. The kernel lets go of it when we end, however that comes, and
+    all have ended who were given its descriptor, ``fd``."""
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._fd = -1
+        self.fd = -1
 
     def __enter__(self) -> None:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            fcntl.flock(self.fd, fcntl.LOCK_EX)
         except BaseException:
-            os.close(self._fd)
+            os.close(self.fd)
             raise
 
     def __exit__(self, *_error: object) -> None:
-        os.close(self._fd)
+        os.close(self.fd)
+        self.fd = -1

@@ -176,8 +176,9 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield FindProgram(execution)
     init.report("init: closing the pipe to signal completion")
     init.debug = False
-    yield TellCreator(init.channel, "ready")
+    # Before the creator hears of it, which may end at once then. One that ends without a word ends us: the pipe tells.
     yield DieWithParent(init.die_with_parent)
+    yield TellCreator(init.channel, "ready")
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state, execution.environment.variables)

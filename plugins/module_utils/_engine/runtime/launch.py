@@ -36,6 +36,10 @@ _KILL_TIMEOUT = 10.0
 _MONITOR_TIMEOUT = 10.0
 
 
+# The descriptor by which a launcher has the host's lock, where it has it.
+LOCK = 3
+
+
 class Born:
     """A container whose namespaces are there, while it is set up. A runtime other than ours tells of none."""
 
@@ -191,15 +195,18 @@ def _converse(
 
 
 class Launcher:
-    """The process out of which monitors are forked, and the conversation with it."""
+    """The process out of which monitors are forked, and the conversation with it. It holds ``lock`` until it ends, and
+    those who create containers for it until they are created."""
 
-    def __init__(self, engine: Sequence[str]) -> None:
+    def __init__(self, engine: Sequence[str], lock: int = -1) -> None:
         command = [*engine, "launch"]
         request_reader, request_writer = os.pipe()
         answer_reader, answer_writer = os.pipe()
         self._errors = os.memfd_create("launcher")
         streams = (request_reader, answer_writer, self._errors)
         actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(streams)]
+        if lock >= 0:
+            actions.append((os.POSIX_SPAWN_DUP2, lock, LOCK))
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
         self._pid = 0
         try:

@@ -31,13 +31,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
+# Where launch.Launcher puts the host's lock.
+_LOCK = 3
 # So many at a time: each takes four descriptors until it is forked, of the 1024 that there may be.
 _BATCH = 100
 
 
 def main(_words: Sequence[str]) -> int:
     """Fork the monitors, pass on what they and stdin say, until stdin ends. The exit status."""
-    close_others([0, 1, 2])
+    close_others([0, 1, 2, _LOCK])
     ours = Channel(os.dup(0), os.dup(1))
     request = ours.hear()
     if request is None:
@@ -83,12 +85,12 @@ def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
     if child == 0:
         reader, writer = pairs[index][1].reader, pairs[index][1].writer
         low, high = min(reader, writer), max(reader, writer)
-        os.closerange(3, low)
+        os.closerange(_LOCK + 1, low)
         os.closerange(low + 1, high)
         os.closerange(high + 1, end)
         if containers[index]["runtime"]:
             set_child_subreaper()
-        run_monitor(containers[index], reader, writer)
+        run_monitor(containers[index], reader, writer, _LOCK)
     for _ours, theirs in pairs:
         theirs.close()
     return {container["name"]: ours for container, (ours, _theirs) in zip(containers, pairs)}

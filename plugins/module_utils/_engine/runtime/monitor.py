@@ -81,16 +81,18 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def run_monitor(request: dict[str, Any], reader: int, writer: int) -> NoReturn:
+def run_monitor(request: dict[str, Any], reader: int, writer: int, lock: int) -> NoReturn:
     """Be the monitor of one container, with the pipes to and from the launcher: never returns.
 
-    The launcher has let go of all that was its caller's, but for the session.
+    The launcher has let go of all that was its caller's, but for the session, and ``lock``, which is the creator's to
+    keep.
     """
     status = 1
     try:
         os.setsid()
         _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
         birth = fork_creator(lambda _channel: request, reader, writer)
+        os.closerange(lock, lock + 1)
         watch_container(request, birth, birth.answer(), (reader, writer))
         status = 0
     except EngineError as error:

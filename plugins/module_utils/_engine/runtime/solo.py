@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 class SoloMonitor:
     """The monitor of one container, and the conversation with it: as launch.Launcher, for a single request."""
 
-    def __init__(self, engine: Sequence[str], *, subreaper: bool = False) -> None:
+    def __init__(self, engine: Sequence[str], lock: int = -1, *, subreaper: bool = False) -> None:
         request_reader, request_writer = os.pipe()
         answer_reader, answer_writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            _become_monitor(engine, request_reader, answer_writer, subreaper=subreaper)
+            _become_monitor(engine, request_reader, answer_writer, lock, subreaper=subreaper)
         os.close(request_reader)
         os.close(answer_writer)
         self._requests = request_writer
@@ -71,7 +71,7 @@ class SoloMonitor:
         os.waitpid(self._pid, os.WNOHANG)
 
 
-def _become_monitor(engine: Sequence[str], reader: int, writer: int, *, subreaper: bool) -> NoReturn:
+def _become_monitor(engine: Sequence[str], reader: int, writer: int, lock: int, *, subreaper: bool) -> NoReturn:
     """Leave all that is the module's, have the container created, be its monitor."""
     try:
         os.setsid()
@@ -80,7 +80,7 @@ def _become_monitor(engine: Sequence[str], reader: int, writer: int, *, subreape
         null = os.open("/dev/null", os.O_RDWR)
         for fd in range(3):
             os.dup2(null, fd)
-        close_others([0, 1, 2, reader, writer])
+        close_others([0, 1, 2, reader, writer, max(lock, 0)])
         if subreaper:
             set_child_subreaper()
         file = os.memfd_create("request")

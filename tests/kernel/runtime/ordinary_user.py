@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An ordinary user that the machine does not know: every command of it runs in a mount namespace that has its own
-/etc/passwd, /etc/subuid and /etc/subgid, and nothing of the machine is touched."""
+/etc/passwd, group, subuid and subgid, and nothing of the machine is touched."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = "stowage-test"
 FIRST, COUNT = 300_000, 65_536
 
 _ENTER = """
-for file in passwd subuid subgid; do mount --bind "$0/etc/$file" /etc/$file; done
+for file in passwd group subuid subgid; do mount --bind "$0/etc/$file" /etc/$file; done
 cd "$0/home"
 exec setpriv --reuid {uid} --regid {uid} --clear-groups -- "$@"
 """
@@ -39,6 +39,9 @@ class OrdinaryUser:
         shutil.copy("/etc/passwd", self.directory / "etc/passwd")
         with (self.directory / "etc/passwd").open("a") as file:
             file.write(f"{NAME}:x:{UID}:{UID}::{self.home}:/bin/sh\n")
+        shutil.copy("/etc/group", self.directory / "etc/group")
+        with (self.directory / "etc/group").open("a") as file:
+            file.write(f"{NAME}:x:{UID}:\n")
         self.subordinate(f"{NAME}:{FIRST}:{COUNT}\n")
         self.bundle = self.home / "bundle"
         self.bundle.mkdir(parents=True)

@@ -8,12 +8,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.cgroupfs import observe_hierarchies
 
 from .ordinary_user import COUNT, FIRST, NAME, UID, OrdinaryUser, map_ranges
 
@@ -344,6 +347,47 @@ def test_device_rules_ask_for_no_cgroup(user):
     assert user.run_container("true", change=lambda spec: spec["linux"].update(resources=rules)).returncode == 0
 
 
+@pytest.fixture
+def delegated(user):
+    """A cgroup in every v1 hierarchy that is this user's, as an administrator makes it."""
+    hierarchies = [h for h in observe_hierarchies() if h.version == 1]
+    made = [Path(hierarchy.mount, f"{user.id}-delegated") for hierarchy in hierarchies]
+    if not made:
+        pytest.skip("no hierarchy of cgroup v1 is mounted here; test_vm_rootless.py has v2")
+    for directory in made:
+        directory.mkdir()
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            if (directory / name).exists():
+                (directory / name).write_text((directory.parent / name).read_text())
+        for path in (directory, *(directory / name for name in ("cgroup.procs", "tasks"))):
+            os.chown(path, UID, UID)
+    yield f"/{user.id}-delegated"
+    for directory in made:
+        wait_for(lambda directory=directory: not (directory / "tasks").read_text())
+        directory.rmdir()
+
+
+def test_a_cgroup_that_was_delegated_on_v1(user, delegated):
+    def change(spec):
+        spec["linux"]["cgroupsPath"] = f"{delegated}/web"
+        spec["linux"]["resources"] = {"pids": {"limit": 33}, "devices": [{"allow": False, "access": "rwm"}]}
+
+    user.spec("sleep", "60", change=change)
+    assert user.detached("run", "-d", "-b", str(user.bundle), user.id).returncode == 0
+    pid = json.loads(user.runtime("state", user.id).stdout)["pid"]
+    assert f":pids:{delegated}/web\n" in Path(f"/proc/{pid}/cgroup").read_text()
+    limits = [path.read_text() for path in Path("/sys/fs/cgroup").glob(f"*{delegated}/web/pids.max")]
+    assert set(limits) == {"33\n"}
+    assert user.runtime("exec", user.id, "cat", "/proc/self/cgroup").stdout.count(f"{delegated}/web") > 2
+    assert user.runtime("pause", user.id).returncode == 0
+    assert json.loads(user.runtime("state", user.id).stdout)["status"] == "paused"
+    assert user.runtime("resume", user.id).returncode == 0
+    user.detached("exec", "-d", user.id, "sleep", "61")
+    assert len(json.loads(user.runtime("ps", "-f", "json", user.id).stdout)) == 2
+    assert user.runtime("delete", "--force", user.id).returncode == 0
+    assert not list(Path("/sys/fs/cgroup").glob(f"*{delegated}/web"))
+
+
 def test_what_needs_a_cgroup_says_so(user):
     user.spec("sleep", "60")
     user.detached("run", "-d", "-b", str(user.bundle), user.id)
@@ -359,3 +403,92 @@ def test_another_root_and_a_missing_runtime_directory(user):
     refused = user.runtime("run", "-b", str(user.bundle), user.id, env={"XDG_RUNTIME_DIR": ""})
     assert refused.returncode == 1
     assert f"--root: '/run/user/{UID}' is not valid" in refused.stderr
+
+
+# Inside a user namespace ----------------------------------------------------------------------------------------------
+
+OVERLAY = """
+import os, sys
+from _engine.linux.mount import mount, mount_overlay
+home = sys.argv[1]
+os.makedirs(f"{home}/own/rootfs")
+os.makedirs(f"{home}/memory")
+mount("tmpfs", f"{home}/memory", "tmpfs")
+for name in ("upper", "work"):
+    os.mkdir(f"{home}/memory/{name}")
+lower, memory = [f"{home}/bundle/rootfs"], f"{home}/memory"
+mount_overlay(f"{home}/own/rootfs", lower=lower, upper=f"{memory}/upper", work=f"{memory}/work", userxattr=True)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def run_nested(user, script, *, own_user_namespace):
+    """A container on an overlay that root of a user namespace mounts, and made by that root."""
+
+    def change(spec):
+        spec["root"].update(path="../own/rootfs", readonly=False)
+        spec["linux"].pop("uidMappings")
+        spec["linux"].pop("gidMappings")
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "user"]
+        if own_user_namespace:
+            spec["linux"]["namespaces"].append({"type": "user"})
+            for name in ("uidMappings", "gidMappings"):
+                spec["linux"][name] = [{"containerID": 0, "hostID": 0, "size": 1}]
+        spec["process"]["oomScoreAdj"] = -100
+
+    user.spec("sh", "-c", script, change=change)
+    run = user.runtime_argv("run", "-b", str(user.bundle), user.id)
+    python = ["/usr/bin/env", f"PYTHONPATH={user.app}", "/usr/bin/python3", "-c", OVERLAY, str(user.home)]
+    return user.run("unshare", "--user", "--map-root-user", "--mount", *python, *run)
+
+
+@pytest.mark.parametrize("own_user_namespace", [False, True])
+def test_an_overlay_in_a_user_namespace_is_the_root(user, own_user_namespace):
+    """A directory that hides one of a lower layer takes an attribute that only userxattr lets this root write."""
+    script = "id -u; rm -r /etc; mkdir /etc; ls /etc; touch /etc/new /new; ls -l /dev/null; mknod /dev/x c 1 3 2>&1"
+    done = run_nested(user, script, own_user_namespace=own_user_namespace)
+    assert done.stdout.splitlines()[0] == "0", done.stderr
+    assert "1,   3" in done.stdout and "not permitted" in done.stdout
+    assert (user.bundle / "rootfs/etc/passwd").exists()
+    assert not (user.bundle / "rootfs/new").exists()
+
+
+# podman ---------------------------------------------------------------------------------------------------------------
+
+
+@needs_newuidmap
+@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
+def test_podman_of_an_ordinary_user_runs_it(user):
+    """A whole life under podman: run, exec, exec on a terminal, logs, stop, rm; and its ways to map users."""
+    command = user.directory / "stowage-runtime"
+    command.write_text(f'#!/bin/sh\nexec {" ".join(user.runtime_argv())} "$@"\n')
+    command.chmod(0o755)
+    podman_dir = user.runtime_dir / "podman"
+    base = ["podman", "--runtime", str(command), "--cgroup-manager=cgroupfs", "--storage-driver", "vfs"]
+    base += ["--events-backend", "none", "--root", str(user.home / "storage"), "--runroot", str(podman_dir)]
+    base += ["--tmpdir", str(podman_dir / "tmp")]
+    rootfs = ["--network", "none", "--rootfs", str(user.bundle / "rootfs")]
+
+    def podman(*words):
+        return user.run(*base, *words, timeout=60)
+
+    try:
+        loop = "trap 'exit 3' TERM; echo hello; while :; do sleep 0.1; done"
+        done = podman("run", "-d", "--name", "web", *rootfs, "sh", "-c", loop)
+        assert done.returncode == 0, done.stderr
+        maps = podman("exec", "web", "cat", "/proc/self/uid_map").stdout.split()
+        assert maps == ["0", str(UID), "1", "1", str(FIRST), str(COUNT)]
+        assert podman("exec", "web", "sh", "-c", "exit 4").returncode == 4
+        assert podman("exec", "-t", "web", "tty").stdout.strip() == "/dev/pts/0"
+        assert podman("logs", "web").stdout == "hello\n"
+        assert podman("stop", "web").returncode == 0
+        assert podman("inspect", "-f", "{{.State.ExitCode}}", "web").stdout.strip() == "3"
+        assert podman("rm", "web").returncode == 0
+        assert podman("run", "--rm", "--user", "5:6", *rootfs, "id", "-u").stdout == "5\n"
+        kept = podman("run", "--rm", "--userns", "keep-id", *rootfs, "id", "-u")
+        assert kept.stdout == f"{UID}\n", kept.stderr
+    finally:
+        podman("rm", "-f", "-a")
+        pause = podman_dir / "tmp/pause.pid"  # podman's keeper of its user namespace
+        if pause.exists():
+            os.kill(int(pause.read_text()), signal.SIGKILL)

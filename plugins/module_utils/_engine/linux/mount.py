@@ -58,15 +58,19 @@ def pivot_root(new_root: str, put_old: str) -> None:
     syscall(number, os.fsencode(new_root), os.fsencode(put_old), path=new_root)
 
 
-def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str = "") -> None:
+def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str = "", userxattr: bool = False) -> None:
     """Mount an overlay on ``target``: ``lower`` from the topmost layer to the lowest, read-only without ``upper``.
 
     Colons, commas and backslashes in paths are escaped as Documentation/filesystems/overlayfs.rst says.
     mount(2) takes one page of options; long lists of layers must be given relative to a working directory.
+    ``userxattr`` (Linux 5.11) keeps what overlayfs notes of a file in user.overlay.*: root of a user namespace may not
+    write trusted.overlay.*, and could not have a directory that hides one below.
     """
     options = ["lowerdir=" + ":".join(_escape(path, ":,\\") for path in lower)]
     if upper:
         options += ["upperdir=" + _escape(upper, ",\\"), "workdir=" + _escape(work, ",\\")]
+    if userxattr:
+        options.append("userxattr")
     mount("overlay", target, "overlay", 0, ",".join(options))
 
 

@@ -61,6 +61,7 @@ class CreateOptions:
         self.die_with_parent = False
         self.as_sibling = False
         self.rootless = False
+        self.in_user_namespace = False
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
         self.seccomp = b""
@@ -138,7 +139,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
     pid = 0
     try:
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
-        if init.has("user"):
+        init.in_user_namespace |= options.in_user_namespace
+        if init.in_user_namespace:
             from . import mappings, substitutes  # noqa: F401 -- now, because its root may not see where we are installed
         init.seccomp = options.seccomp
         if profile := (spec.get("linux") or {}).get("seccomp"):

@@ -17,6 +17,7 @@ import sys
 
 from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
+from ..linux.idmap import in_user_namespace
 from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
@@ -69,6 +70,7 @@ def enter_container(
 
             prepare_entry(process, state.pid, options.stdio)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
+        init.in_user_namespace |= in_user_namespace()
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None

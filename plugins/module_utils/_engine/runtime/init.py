@@ -39,10 +39,10 @@ from .process import (
     NewSession,
     OwnStdio,
     SetHostname,
+    SetOomScore,
     SetRlimit,
     SetUmask,
     TryDirectory,
-    WriteFile,
     plan_sysctl,
 )
 from .rootfs import BindRoot, MakeReadOnly, MakeRootReadOnly, Mask, MountFilesystem, PivotRoot, SetPropagation
@@ -79,6 +79,7 @@ class Init:
         self.move_root = False
         self.die_with_parent = False
         self.new_keyring = True
+        self.in_user_namespace = self.has("user")  # or its creator is in one
         self.debug = False
 
     def report(self, step: str) -> None:
@@ -159,7 +160,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
         yield TellCreator(init.channel, "born")
         yield BecomeNamespaceRoot()
     elif process.get("oomScoreAdj") is not None:
-        yield WriteFile("set the score for the OOM killer", "/proc/self/oom_score_adj", str(process["oomScoreAdj"]))
+        yield SetOomScore(process["oomScoreAdj"], user_namespace=init.in_user_namespace)
     yield NewSession(new_keyring=init.new_keyring)
     if spec.get("hostname") or spec.get("domainname"):
         yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
@@ -233,7 +234,7 @@ def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> 
     source = entry.get("source") or ""
     if options.bind:
         source = os.path.join(init.bundle, source)
-    if init.has("user") and not options.bind:
+    if init.in_user_namespace and not options.bind:
         from .substitutes import plan_mount  # imported already where there is one
 
         return plan_mount(init, source, destination, fstype, options)
@@ -268,7 +269,7 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
         yield from privileges.filter
     yield from privileges.before_user
-    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or (), user_namespace=init.has("user"))
+    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or (), user_namespace=init.in_user_namespace)
     yield from privileges.after_user
     yield DieWithParent(True)
     if user.get("umask") is not None:

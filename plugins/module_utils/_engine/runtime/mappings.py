@@ -20,7 +20,7 @@ from ..linux.idmap import deny_setgroups, find_missing, find_outside, in_user_na
 from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWUSER, setns, write_id_map
 from ..linux.process import find_program, run_program
-from .process import write_file
+from .process import SetOomScore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -242,13 +242,8 @@ def attend_birth(spec: Mapping[str, Any], pid: int) -> None:
         write_mappings(spec["linux"], pid)
     score = spec["process"].get("oomScoreAdj")
     if score is not None:
-        try:
-            write_file(f"/proc/{pid}/oom_score_adj", str(score))
-        except PermissionError:
-            # Lowering it takes CAP_SYS_RESOURCE in the first user namespace (proc_pid_oom_score_adj(5)), which whoever
-            # asks an ordinary user for it does not expect: podman always asks.
-            if os.geteuid() == 0 and not in_user_namespace():
-                raise
+        ordinary = os.geteuid() != 0 or in_user_namespace()
+        SetOomScore(score, user_namespace=ordinary, pid=pid).execute()
     if not spec["process"].get("terminal"):
         users = read_id_map(f"/proc/{pid}/{USERS.file}")
         _give_pipes(spec["process"], users, [f"/proc/{pid}/fd/{fd}" for fd in range(3)])

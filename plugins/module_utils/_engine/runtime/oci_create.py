@@ -12,6 +12,7 @@ from ..cgroup.place import is_scope, place_container
 from ..cgroup.resources import Resources
 from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
+from ..linux.idmap import in_user_namespace
 from ..linux.inherited import set_child_subreaper
 from .create import Created, CreateOptions, create_container
 from .exec import wait_exit
@@ -145,6 +146,7 @@ def _create(
     path, resources = spec["linux"]["cgroupsPath"], Resources(spec["linux"].get("resources") or {})
     cgroups = _prepare_cgroup(runtime, spec, resources) if path else None
     options.rootless = runtime.rootless
+    options.in_user_namespace = runtime.rootless and in_user_namespace()
     try:
         if cgroups:
             options.membership = membership_of(cgroups, path)

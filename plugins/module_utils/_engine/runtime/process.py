@@ -74,6 +74,27 @@ class WriteFile(Operation):
         write_file(self.path, self.content)
 
 
+class SetOomScore(Operation):
+    """The score for the OOM killer (proc_pid_oom_score_adj(5)); children inherit it."""
+
+    def __init__(self, score: int, *, user_namespace: bool, pid: int | str = "self") -> None:
+        self.score = score
+        self.user_namespace = user_namespace
+        self.path = f"/proc/{pid}/oom_score_adj"
+
+    def __str__(self) -> str:
+        return f"set the score for the OOM killer to {self.score}"
+
+    def execute(self) -> None:
+        try:
+            write_file(self.path, str(self.score))
+        except PermissionError:
+            # Lowering it takes CAP_SYS_RESOURCE in the first user namespace, which whoever asks an ordinary user for
+            # it does not expect: podman always asks.
+            if not self.user_namespace:
+                raise
+
+
 def write_file(path: str, content: str) -> None:
     """One open(2), one write(2). Raises OSError with ``path``."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)

@@ -320,5 +320,6 @@ class V1(Cgroups):
 
     def _tidy(self) -> None:
         """Remove the directory of the instance where it is empty."""
-        for mount in self._mounts_of("/"):
-            remove_cgroup(f"{mount}/{self.instance}")
+        with suppress(PermissionError):  # it is root's, and we are an ordinary user
+            for mount in self._mounts_of("/"):
+                remove_cgroup(f"{mount}/{self.instance}")

@@ -265,5 +265,6 @@ class V2(Cgroups):
 
     def _tidy(self) -> None:
         """Remove the monitors' cgroup and that of the instance where they are empty."""
-        remove_cgroup(f"{self._mount}/{self.instance}/{_MONITORS}")
-        remove_cgroup(f"{self._mount}/{self.instance}")
+        with suppress(PermissionError):  # they are root's, and we are an ordinary user
+            remove_cgroup(f"{self._mount}/{self.instance}/{_MONITORS}")
+            remove_cgroup(f"{self._mount}/{self.instance}")

@@ -58,20 +58,38 @@ def pivot_root(new_root: str, put_old: str) -> None:
     syscall(number, os.fsencode(new_root), os.fsencode(put_old), path=new_root)
 
 
+# mount(2) takes one page of options, and cuts what is longer without a word.
+MAX_DATA = os.sysconf("SC_PAGE_SIZE") - 1
+
+
 def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str = "", userxattr: bool = False) -> None:
     """Mount an overlay on ``target``: ``lower`` from the topmost layer to the lowest, read-only without ``upper``.
 
-    Colons, commas and backslashes in paths are escaped as Documentation/filesystems/overlayfs.rst says.
-    mount(2) takes one page of options; long lists of layers must be given relative to a working directory.
+    Colons, commas and backslashes in paths are escaped as Documentation/filesystems/overlayfs.rst says. Where the
+    options are too long for mount(2), the layers are named by descriptors, from /proc/self/fd as the working directory:
+    there is room for the 500 that an overlay may have (OVL_MAX_STACK).
     ``userxattr`` (Linux 5.11) keeps what overlayfs notes of a file in user.overlay.*: root of a user namespace may not
     write trusted.overlay.*, and could not have a directory that hides one below.
     """
-    options = ["lowerdir=" + ":".join(_escape(path, ":,\\") for path in lower)]
-    if upper:
-        options += ["upperdir=" + _escape(upper, ",\\"), "workdir=" + _escape(work, ",\\")]
-    if userxattr:
-        options.append("userxattr")
-    mount("overlay", target, "overlay", 0, ",".join(options))
+    ends = ["upperdir=" + _escape(upper, ",\\"), "workdir=" + _escape(work, ",\\")] if upper else []
+    ends += ["userxattr"] if userxattr else []
+    options = ",".join(["lowerdir=" + ":".join(_escape(path, ":,\\") for path in lower), *ends])
+    if len(os.fsencode(options)) <= MAX_DATA:
+        mount("overlay", target, "overlay", 0, options)
+        return
+    opened: list[int] = []
+    directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for path in lower:
+            opened.append(os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+        opened.append(os.open(target, os.O_PATH | os.O_CLOEXEC))
+        os.chdir("/proc/self/fd")
+        names = [str(fd) for fd in opened]
+        mount("overlay", names.pop(), "overlay", 0, ",".join(["lowerdir=" + ":".join(names), *ends]))
+    finally:
+        os.fchdir(directory)
+        for fd in (directory, *opened):
+            os.close(fd)
 
 
 def _escape(path: str, special: str) -> str:
@@ -86,6 +104,17 @@ def observe_mounts(pid: int | str = "self") -> dict[str, str]:
             fields = line.split(" ")
             mounts[_unescape(fields[4])] = fields[fields.index("-") + 1]
     return mounts
+
+
+def observe_whole_mounts(*fstypes: str) -> list[str]:
+    """The mount points of all of a file system of one of these types, not of a part of it, the first mounted first."""
+    found = []
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
+        for line in lines:
+            fields = line.split(" ")
+            if fields[3] == "/" and fields[fields.index("-") + 1] in fstypes:
+                found.append(_unescape(fields[4]))
+    return found
 
 
 def _unescape(field: str) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import os
+import errno
 import struct
 
 from .libc import syscall
@@ -27,12 +27,29 @@ _AT_RECURSIVE = 0x8000
 _AT_EMPTY_PATH = 0x1000
 
 
-def mount_setattr(fd: int, attr_set: int, attr_clr: int, *, recursive: bool = False, userns_fd: int = 0) -> None:
-    """Set and clear attributes of the mount whose root ``fd`` is open on; IDMAP: to the ids of ``userns_fd``.
+def mount_setattr(
+    fd: int, attr_set: int, attr_clr: int, *, propagation: int = 0, userns_fd: int = 0, recursive: bool = False
+) -> None:
+    """Change the mount whose root ``fd`` is open on, mounted or not: all of it or nothing.
 
-    Only a mount that was never attached takes ids (open_tree(2), OPEN_TREE_CLONE). EINVAL where its file system, or one
-    below it, does not have that.
+    ``propagation`` is one of MS_SHARED, MS_SLAVE, MS_PRIVATE, MS_UNBINDABLE; ``userns_fd`` the user namespace that
+    MOUNT_ATTR_IDMAP takes its mapping from, for a mount that was never attached (open_tree(2), OPEN_TREE_CLONE): EINVAL
+    where its file system, or one below it, does not have that.
     """
-    attributes = struct.pack("=QQQQ", attr_set, attr_clr, 0, userns_fd)
+    attributes = struct.pack("=QQQQ", attr_set, attr_clr, propagation, userns_fd)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
-    syscall(_SYS_MOUNT_SETATTR, fd, os.fsencode(""), flags, attributes, len(attributes))
+    syscall(_SYS_MOUNT_SETATTR, fd, b"", flags, attributes, len(attributes))
+
+
+_found: list[bool] = []
+
+
+def has_mount_setattr() -> bool:
+    """Whether this kernel has it, and with it all of linux/mount_api.py, which is older. Asked once."""
+    if not _found:
+        try:
+            syscall(_SYS_MOUNT_SETATTR, -1, b"", _AT_EMPTY_PATH, None, 0)
+        except OSError as error:
+            # What is too short is refused before anything else is looked at: else a filter has answered.
+            _found.append(error.errno == errno.EINVAL)
+    return _found[0]

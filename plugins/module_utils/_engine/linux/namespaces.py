@@ -11,6 +11,7 @@ import os
 import struct
 
 from .libc import check, libc
+from .procfs import write_proc
 
 CLONE_NEWTIME = 0x00000080
 CLONE_PIDFD = 0x00001000
@@ -91,8 +92,5 @@ def setdomainname(name: str) -> None:
 
 def write_id_map(path: str, mappings: list[tuple[int, int, int]]) -> None:
     """Write ``/proc/<pid>/uid_map`` or ``gid_map``: (in the container, on the host, how many), in one write(2)."""
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, "".join(f"{inside} {outside} {size}\n" for inside, outside, size in mappings).encode())
-    finally:
-        os.close(fd)
+    lines = (f"{inside} {outside} {size}\n" for inside, outside, size in mappings)
+    write_proc(path[len("/proc/") :], "".join(lines))

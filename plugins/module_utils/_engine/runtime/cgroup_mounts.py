@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ..linux import mount as m
@@ -16,6 +17,9 @@ from .operations import Operation
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# What is each hierarchy's and its tmpfs's whatever the options say, as runc has it.
+_FLAGS = m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
 
 
 class Hierarchy:
@@ -35,67 +39,100 @@ class MountCgroups(Operation):
     container's own directory of each hierarchy is bound. With hierarchies of v1 a tmpfs holds one directory for each.
     """
 
-    def __init__(self, root: Root, destination: str, options: MountOptions, *, namespaced: bool) -> None:
+    def __init__(self, root: Root, destination: str, fstype: str, options: MountOptions, *, namespaced: bool) -> None:
         self.root = root
         self.destination = destination
-        self.options = options
+        self.fstype = fstype
         self.namespaced = namespaced
+        self.flags = options.flags | _FLAGS
+        self.propagation = options.propagation
 
     def __str__(self) -> str:
         return f"mount the cgroups on {self.destination}"
 
     def execute(self) -> None:
         hierarchies = list(observe_hierarchies())
-        self.root.make_directories(self.destination)
-        if [found.fstype for found in hierarchies] == ["cgroup2"]:
-            self._mount(hierarchies[0], self.destination)
-            return
+        if self.fstype == "cgroup2":
+            hierarchies = [h for h in hierarchies if h.fstype == "cgroup2"] or [Hierarchy("", "cgroup2", "", "")]
+        alone = [found.fstype for found in hierarchies] == ["cgroup2"]
+        with self.root.find(self.destination) or self.root.make(self.destination) as fd:
+            if alone:
+                self._mount(hierarchies[0], fd_path(fd))
+            else:
+                mount("cgroup", fd_path(fd), "tmpfs", self.flags & ~m.MS_RDONLY, "mode=755")
         with self.root.opened(self.destination) as fd:
-            mount("cgroup", fd_path(fd), "tmpfs", self.options.flags & ~m.MS_RDONLY, "mode=755")
+            if alone:
+                mount("none", fd_path(fd), flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
+            else:
+                self._fill(fd, hierarchies)
+            for propagation in self.propagation:
+                mount("none", fd_path(fd), flags=propagation)
+
+    def _fill(self, directory: int, hierarchies: list[Hierarchy]) -> None:
+        """The directories in the tmpfs, which is new and ours: nobody can put a link in their place."""
         for hierarchy in hierarchies:
             name = os.path.basename(hierarchy.mount_point)
-            self.root.make_directories(f"{self.destination}/{name}")
-            self._mount(hierarchy, f"{self.destination}/{name}")
+            os.mkdir(name, 0o755, dir_fd=directory)
+            target = f"{fd_path(directory)}/{name}"
+            self._mount(hierarchy, target)
+            # A flag given to the mount itself would be the super block's, which the host may share.
+            mount("none", target, flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
             for controller in name.split(",") if "," in name else ():
-                with self.root.opened(self.destination) as fd:
-                    os.symlink(name, controller, dir_fd=fd)
-        if self.options.flags & m.MS_RDONLY:
-            with self.root.opened(self.destination) as fd:
-                mount("none", fd_path(fd), flags=m.MS_REMOUNT | m.MS_BIND | self.options.flags)
+                os.symlink(name, controller, dir_fd=directory)
+        if self.flags & m.MS_RDONLY:
+            mount("none", fd_path(directory), flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
 
     def _mount(self, hierarchy: Hierarchy, target: str) -> None:
-        flags = self.options.flags
-        with self.root.opened(target) as fd:
-            if self.namespaced:
-                data = "" if hierarchy.fstype == "cgroup2" else hierarchy.controllers
-                mount("cgroup", fd_path(fd), hierarchy.fstype, flags & ~m.MS_RDONLY, data)
-            else:
-                mount(hierarchy.mount_point + hierarchy.path, fd_path(fd), flags=m.MS_BIND)
-        # A flag given to the mount itself would be the super block's, which the host shares.
-        with self.root.opened(target) as fd:
-            mount("none", fd_path(fd), flags=m.MS_REMOUNT | m.MS_BIND | flags)
+        if self.namespaced or not hierarchy.mount_point:
+            data = "" if hierarchy.fstype == "cgroup2" else hierarchy.controllers
+            try:
+                mount("cgroup", target, hierarchy.fstype, self.flags & ~m.MS_RDONLY, data)
+                return
+            except OSError as error:
+                # A cgroup namespace that another user namespace owns.
+                if error.errno != errno.EPERM or not hierarchy.mount_point:
+                    raise
+        mount(hierarchy.mount_point + hierarchy.path, target, flags=m.MS_BIND)
 
 
 def observe_hierarchies() -> Iterator[Hierarchy]:
     """Every hierarchy that is mounted whole or in part below /sys/fs/cgroup, once."""
     paths = {}
-    with open("/proc/self/cgroup", encoding="utf-8") as lines:
-        for line in lines:
-            number, controllers, path = line.rstrip("\n").split(":", 2)
-            paths["" if number == "0" else controllers] = path
-    seen = set()
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        for line in lines:
-            fields = line.rstrip("\n").split(" ")
-            fstype, options = fields[fields.index("-") + 1], fields[-1].split(",")
-            if fstype not in ("cgroup", "cgroup2") or not fields[4].startswith("/sys/fs/cgroup"):
-                continue
-            for controllers, path in paths.items():
-                wanted = controllers.split(",") if controllers else []
-                fits = fstype == "cgroup" and wanted and set(wanted) <= set(options)
-                if controllers not in seen and (fits or (fstype == "cgroup2" and not wanted)):
-                    seen.add(controllers)
-                    yield Hierarchy(fields[4], fstype, _mount_data(controllers), path if path != "/" else "")
+    for line in _read("/proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        paths["" if number == "0" else controllers] = path
+    for line in _read("/proc/self/mountinfo").splitlines():
+        if " - cgroup" not in line:
+            continue
+        fields = line.split(" ")
+        fstype, options = fields[fields.index("-") + 1], fields[-1].split(",")
+        if fstype not in ("cgroup", "cgroup2") or not fields[4].startswith("/sys/fs/cgroup"):
+            continue
+        for controllers in list(paths):
+            wanted = controllers.split(",") if controllers else []
+            fits = fstype == "cgroup" and wanted and set(wanted) <= set(options)
+            if fits or (fstype == "cgroup2" and not wanted):
+                path = paths.pop(controllers)
+                yield Hierarchy(fields[4], fstype, _mount_data(controllers), _relative(path, fields[3]))
+
+
+def _relative(path: str, root: str) -> str:
+    """Where ``path`` of a hierarchy is below a mount of it that begins at ``root``."""
+    if root != "/" and (path + "/").startswith(root + "/"):
+        path = path[len(root) :]
+    return path.rstrip("/")
+
+
+def _read(path: str) -> str:
+    """All of a file of procfs, without the codecs of open()."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        parts = []
+        while part := os.read(fd, 1 << 16):
+            parts.append(part)
+        return os.fsdecode(b"".join(parts))
+    finally:
+        os.close(fd)
 
 
 def _mount_data(controllers: str) -> str:

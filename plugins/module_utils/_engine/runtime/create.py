@@ -160,6 +160,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         if not options.rootless:
             execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)
+        if init.sources:
+            init.sources.close()
         theirs.close()
         if options.debug:
             options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")

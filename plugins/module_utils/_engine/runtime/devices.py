@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -12,9 +13,10 @@ import struct
 
 from ..cgroup.devices import parse_devices
 from ..linux import mount as m
-from ..linux.lean import suppress
+from ..linux.lean import Descriptor, suppress
 from ..linux.mount import mount
 from ..linux.openat2 import Root, fd_path
+from ..linux.procfs import DEVPTS_SUPER_MAGIC, fstatfs_type
 from .operations import Operation
 from .process import write_file
 
@@ -37,12 +39,14 @@ NEEDED_RULES = (
     ),
     {"allow": True, "type": "c", "major": 136, "access": "rwm"},
 )
+PTMX = "/dev/ptmx"
 DEFAULT_LINKS = {
     "/dev/fd": "/proc/self/fd",
     "/dev/stdin": "/proc/self/fd/0",
     "/dev/stdout": "/proc/self/fd/1",
     "/dev/stderr": "/proc/self/fd/2",
-    "/dev/ptmx": "pts/ptmx",
+    "/dev/core": "/proc/kcore",
+    PTMX: "pts/ptmx",
 }
 
 # asm-generic/ioctls.h; powerpc and others that count differently are not among our architectures for terminals yet.
@@ -51,6 +55,7 @@ TIOCGPTPEER = 0x5441
 TIOCSCTTY = 0x540E
 TIOCSWINSZ = 0x5414
 
+_PTMX_DEVICE = os.makedev(5, 2)
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
@@ -89,13 +94,43 @@ class LimitDevices(Operation):
                 write_file(f"{self.v1}/devices.{'deny' if devices.allows else 'allow'}", line)
 
 
+class Directories:
+    """The directory that devices are made in, kept open from one to the next."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+        self._path = ""
+        self._fd = -1
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """The directory that ``path`` is in, made inside the root where it is missing, and the name in it."""
+        directory, name = os.path.split(path)
+        if directory != self._path or self._fd < 0:
+            self.close()
+            self._fd, self._path = self.root.parent(path)[0].fd, directory
+        return self._fd, name
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
 class MakeDevice(Operation):
     """A device node. Where mknod(2) is not allowed (in a user namespace), the host's own is bound instead."""
 
     def __init__(
-        self, root: Root, path: str, kind: str, number: tuple[int, int], *, mode: int, owner: tuple[int, int]
+        self,
+        directories: Directories,
+        path: str,
+        kind: str,
+        number: tuple[int, int],
+        *,
+        mode: int,
+        owner: tuple[int, int],
     ) -> None:
-        self.root = root
+        self.directories = directories
         self.path = path
         self.kind = _KINDS[kind]
         self.device = 0 if kind == "p" else os.makedev(*number)
@@ -106,40 +141,39 @@ class MakeDevice(Operation):
         return f"make the device {self.path}"
 
     def execute(self) -> None:
-        parent, name = self.root.parent(self.path)
-        with parent as fd:
-            try:
-                os.mknod(name, self.kind | self.mode, self.device, dir_fd=fd)
-            except FileExistsError:
-                found = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISREG(found.st_mode) and found.st_size == 0:
-                    self._bind()  # what an earlier container's device was bound on
-                elif stat.S_IFMT(found.st_mode) != self.kind or found.st_rdev != self.device:
-                    raise
-                return
-            except PermissionError:
-                self._bind()
-                return
-            os.chown(name, *self.owner, dir_fd=fd, follow_symlinks=False)
-            os.chmod(name, self.mode, dir_fd=fd)
+        directory, name = self.directories.parent(self.path)
+        try:
+            os.mknod(name, self.kind | self.mode, self.device, dir_fd=directory)
+        except FileExistsError:
+            found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode) and found.st_size == 0:
+                self._bind(directory, name)  # what an earlier container's device was bound on
+            elif stat.S_IFMT(found.st_mode) != self.kind or found.st_rdev != self.device:
+                raise OSError(errno.EEXIST, "there is something else") from None
+            return
+        except PermissionError:
+            self._bind(directory, name)
+            return
+        if self.owner != (0, 0):
+            os.chown(name, *self.owner, dir_fd=directory, follow_symlinks=False)
+        os.chmod(name, self.mode, dir_fd=directory)  # whatever the umask
 
-    def _bind(self) -> None:
+    def _bind(self, directory: int, name: str) -> None:
         from .substitutes import open_host_device  # imported already in a user namespace
 
-        source = open_host_device(self.path, self.kind, self.device)
-        try:
-            self.root.make_file(self.path)
-            with self.root.opened(self.path) as target:
+        with Descriptor(open_host_device(self.path, self.kind, self.device)) as source:
+            with suppress(FileExistsError):
+                os.mknod(name, stat.S_IFREG | 0o600, dir_fd=directory)
+            flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+            with Descriptor(os.open(name, flags, dir_fd=directory)) as target:
                 mount(fd_path(source), fd_path(target), flags=m.MS_BIND)
-        finally:
-            os.close(source)
 
 
 class MakeLink(Operation):
-    """A symbolic link in /dev, where the image has nothing by that name."""
+    """A symbolic link in /dev, where the image has nothing by that name, or in its place."""
 
-    def __init__(self, root: Root, path: str, target: str) -> None:
-        self.root = root
+    def __init__(self, directories: Directories, path: str, target: str) -> None:
+        self.directories = directories
         self.path = path
         self.target = target
 
@@ -147,9 +181,46 @@ class MakeLink(Operation):
         return f"link {self.path} to {self.target}"
 
     def execute(self) -> None:
-        parent, name = self.root.parent(self.path)
-        with parent as fd, suppress(FileExistsError):
-            os.symlink(self.target, name, dir_fd=fd)
+        directory, name = self.directories.parent(self.path)
+        try:
+            os.symlink(self.target, name, dir_fd=directory)
+        except FileExistsError:
+            if self.path != PTMX:
+                return
+            # It must be the container's own, not one of an image (config-linux.md, Default Devices).
+            os.unlink(name, dir_fd=directory)
+            os.symlink(self.target, name, dir_fd=directory)
+
+
+class CloseDirectories(Operation):
+    """Let go of the directory of devices."""
+
+    def __init__(self, directories: Directories) -> None:
+        self.directories = directories
+
+    def __str__(self) -> str:
+        return "let go of the directory of devices"
+
+    def execute(self) -> None:
+        self.directories.close()
+
+
+def plan_devices(root: Root, linux: Mapping[str, Any]) -> Iterator[Operation]:
+    """The default devices, those of the configuration, and the links."""
+    extra = {os.path.normpath(device["path"]): device for device in linux.get("devices") or ()}
+    extra.pop(PTMX, None)
+    directories = Directories(root)
+    for path, number in DEFAULT_DEVICES.items():
+        if path not in extra:
+            yield MakeDevice(directories, path, "c", number, mode=0o666, owner=(0, 0))
+    for path, device in extra.items():
+        number = (device.get("major") or 0, device.get("minor") or 0)
+        mode = device["fileMode"] if device.get("fileMode") is not None else 0o666
+        owner = (device.get("uid") or 0, device.get("gid") or 0)
+        yield MakeDevice(directories, path, device["type"], number, mode=mode & 0o7777, owner=owner)
+    for path, target in DEFAULT_LINKS.items():
+        yield MakeLink(directories, path, target)
+    yield CloseDirectories(directories)
 
 
 class OpenConsole(Operation):
@@ -179,7 +250,7 @@ class OpenConsole(Operation):
         return "open a terminal in /dev/pts"
 
     def execute(self) -> None:
-        with self.root.opened("/dev/pts/ptmx", os.O_RDWR | os.O_NOCTTY) as master:
+        with self._open_master() as master:
             fcntl.ioctl(master, TIOCSPTLCK, struct.pack("i", 0))
             slave = fcntl.ioctl(master, TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
             try:
@@ -187,9 +258,7 @@ class OpenConsole(Operation):
                     fcntl.ioctl(slave, TIOCSWINSZ, struct.pack("HHHH", *self.size, 0, 0))
                 os.fchown(slave, self.owner, -1)
                 if self.bind:
-                    self.root.make_file("/dev/console")
-                    with self.root.opened("/dev/console") as target:
-                        mount(fd_path(slave), fd_path(target), flags=m.MS_BIND)
+                    self._bind_console(slave)
                 self.send(master)
                 if self.control:
                     fcntl.ioctl(slave, TIOCSCTTY, 0)
@@ -198,8 +267,27 @@ class OpenConsole(Operation):
             finally:
                 os.close(slave)
 
+    def _open_master(self) -> Descriptor:
+        """Looked at before it is opened: to open what an image has put there could do something."""
+        with self.root.opened("/dev/pts/ptmx") as fd:
+            if os.fstat(fd).st_rdev != _PTMX_DEVICE or fstatfs_type(fd) != DEVPTS_SUPER_MAGIC:
+                raise OSError(errno.ENODEV, "there is no devpts", "/dev/pts")
+            return Descriptor(os.open(fd_path(fd), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+
+    def _bind_console(self, slave: int) -> None:
+        """Neither end by a path that an image could choose (CVE-2025-52565): a link in the place of it is refused."""
+        parent, name = self.root.parent("/dev/console")
+        with parent as directory:
+            with suppress(FileExistsError):
+                os.mknod(name, stat.S_IFREG | 0o600, dir_fd=directory)
+            target = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+        with Descriptor(target):
+            if stat.S_ISLNK(os.fstat(target).st_mode):
+                raise OSError(errno.ELOOP, "/dev/console is a symbolic link")
+            mount(fd_path(slave), fd_path(target), flags=m.MS_BIND)
+
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any

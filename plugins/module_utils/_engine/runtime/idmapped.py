@@ -18,11 +18,11 @@ import os
 import stat
 
 from ..errors import RuntimeFailed
-from ..linux.lean import suppress
+from ..linux.lean import Descriptor, suppress
 from ..linux.mount import mount, mount_overlay, observe_mounts
+from ..linux.mount_api import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE, move_mount, open_tree
 from ..linux.mount_setattr import MOUNT_ATTR_IDMAP, mount_setattr
-from ..linux.mount_tree import move_mount, open_tree_clone
-from ..linux.namespaces import CLONE_NEWUSER, unshare, write_id_map
+from ..linux.user_namespace import make_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,11 @@ def mount_idmapped_root(request: Mapping[str, Any]) -> None:
     """The overlay and the volumes below the run directory's ``idmapped``, where config.json expects them (spec.py)."""
     stage = os.path.join(request["run"], "idmapped")
     upper, work = (os.path.join(request["bundle"], name) for name in ("upper", "work"))
-    userns = open_user_namespace(request["uid_map"], request["gid_map"])
+    try:
+        userns = make_user_namespace(request["uid_map"], request["gid_map"])
+    except OSError as error:
+        told = "userns: this host makes no user namespaces (see user.max_user_namespaces, sysctl(8))"
+        raise RuntimeFailed(f"{told}: {error.strerror}") from error
     try:
         mount("tmpfs", stage, "tmpfs", 0, "mode=755")
         for name, source, recursive in (
@@ -52,7 +56,7 @@ def mount_idmapped_root(request: Mapping[str, Any]) -> None:
         if lower:
             mount_overlay("rootfs", lower=lower, upper=upper, work=work)
         else:
-            _attach(open_tree_clone(upper), "rootfs")
+            _attach(open_tree(AT_FDCWD, upper, OPEN_TREE_CLONE), "rootfs")
     except OSError as error:
         raise RuntimeFailed(f"mount the layers with the container's ids: {error}") from error
     finally:
@@ -60,40 +64,12 @@ def mount_idmapped_root(request: Mapping[str, Any]) -> None:
         os.close(userns)
 
 
-def open_user_namespace(uid_map: Ids, gid_map: Ids) -> int:
-    """A descriptor of a new user namespace with these maps, in which nothing runs."""
-    ready, release = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.close(release[1])
-            unshare(CLONE_NEWUSER)
-            os.write(ready[1], b"x")
-            os.read(release[0], 1)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(ready[1])
-    os.close(release[0])
-    try:
-        if not os.read(ready[0], 1):
-            raise RuntimeFailed("userns: this host makes no user namespaces (see user.max_user_namespaces, sysctl(8))")
-        write_id_map(f"/proc/{pid}/uid_map", [(inside, outside, size) for inside, outside, size in uid_map])
-        write_id_map(f"/proc/{pid}/gid_map", [(inside, outside, size) for inside, outside, size in gid_map])
-        return os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-    finally:
-        os.close(ready[0])
-        os.close(release[1])
-        os.waitpid(pid, 0)
-
-
 def _mount_idmapped(source: str, target: str, userns: int, *, recursive: bool) -> None:
     if stat.S_ISDIR(os.stat(source).st_mode):
         os.mkdir(target)
     else:
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    tree = open_tree_clone(source, recursive=recursive)
+    tree = open_tree(AT_FDCWD, source, OPEN_TREE_CLONE | (AT_RECURSIVE if recursive else 0))
     try:
         mount_setattr(tree, MOUNT_ATTR_IDMAP, 0, recursive=recursive, userns_fd=userns)
     except OSError as error:
@@ -109,10 +85,8 @@ def _mount_idmapped(source: str, target: str, userns: int, *, recursive: bool) -
 
 
 def _attach(tree: int, target: str) -> None:
-    try:
-        move_mount(tree, target)
-    finally:
-        os.close(tree)
+    with Descriptor(tree), Descriptor(os.open(target, os.O_PATH | os.O_CLOEXEC)) as fd:
+        move_mount(tree, fd)
 
 
 def _filesystem(path: str) -> str:

@@ -11,24 +11,17 @@ import select
 
 from ..errors import EngineError, RuntimeFailed
 from ..linux import inherited
-from ..linux import mount as m
 from ..linux.capabilities import observe_last_capability
 from ..linux.openat2 import Root
 from .cgroup_mounts import MountCgroups
 from .channel import Channel, TellCreator
-from .devices import (
-    DEFAULT_DEVICES,
-    DEFAULT_LINKS,
-    LimitDevices,
-    MakeDevice,
-    MakeLink,
-    OpenConsole,
-    device_rules,
-)
+from .covers import CloseCovers, Covers, MakeReadOnly, Mask
+from .devices import LimitDevices, OpenConsole, device_rules, plan_devices
 from .execution import Environment, Execution, FindProgram, MakeTrampoline
 from .hooks import run_hooks
 from .loopback import LoopbackUp
-from .mount_options import PROPAGATION, MountOptions, parse_mount_options
+from .mount_options import needs_sources, parse_mount_options
+from .mounts import FinishReadOnly, MountFilesystem, destination_of
 from .operations import Operation, execute_all
 from .privileges import Privileges, ReceiveFilter
 from .process import (
@@ -45,7 +38,7 @@ from .process import (
     TryDirectory,
     plan_sysctl,
 )
-from .rootfs import BindRoot, MakeReadOnly, MakeRootReadOnly, Mask, MountFilesystem, PivotRoot, SetPropagation
+from .rootfs import BindRoot, MakeRootReadOnly, PivotRoot, Propagation, SetPropagation
 from .users import resolve_user
 
 TYPE_CHECKING = False
@@ -55,6 +48,8 @@ if TYPE_CHECKING:
 
     from ..linux.trampoline import Birth
     from .console import ConsoleSender
+    from .mount_options import MountOptions
+    from .sources import Sources
 
 
 class Init:
@@ -81,6 +76,7 @@ class Init:
         self.new_keyring = True
         self.in_user_namespace = self.has("user")  # or its creator is in one
         self.debug = False
+        self.sources: Sources | None = None
 
     def report(self, step: str) -> None:
         """Tell the creator of a step, while somebody wants to read that."""
@@ -147,6 +143,7 @@ def _take_descriptors(init: Init) -> None:
         os.dup2(fd, target)
     kept = [0, 1, 2, init.channel.reader, init.channel.writer, init.fifo]
     kept += [init.send_console.fd] if init.send_console else []
+    kept += init.sources.descriptors() if init.sources else []
     inherited.close_others([*kept, *range(3, 3 + init.preserve_fds)])
 
 
@@ -189,22 +186,31 @@ def plan_init(init: Init) -> Iterator[Operation]:
 def plan_outside(init: Init) -> Iterator[Operation]:
     """What the creator does before the init is born, because root of a user namespace may not."""
     yield LimitDevices(init.task_files, init.cgroup_directory, device_rules(init.linux))
+    if needs_sources(init.spec):
+        from .sources import OpenSources, Sources  # few containers need it
+
+        init.sources = Sources()
+        yield OpenSources(init.sources, init.spec, init.bundle)
 
 
 def plan_rootfs(init: Init) -> Iterator[Operation]:
     """The mount namespace, from the host's view of it to the container's."""
     spec, linux, root = init.spec, init.linux, init.root
     process = spec["process"]
-    propagation = PROPAGATION.get(linux.get("rootfsPropagation") or "", 0)
-    yield SetPropagation(propagation | m.MS_REC if propagation else m.MS_SLAVE | m.MS_REC)
-    yield BindRoot(root)
+    propagation = Propagation(linux.get("rootfsPropagation") or "")
+    yield SetPropagation(propagation)
+    yield BindRoot(root, propagation)
     own_dev = True
+    read_only_later = []
     for index, entry in enumerate(spec.get("mounts") or ()):
-        options = parse_mount_options(f"mounts[{index}].options", entry.get("options") or ())
-        own_dev = own_dev and not (os.path.normpath(entry["destination"]) == "/dev" and options.bind)
-        yield _plan_mount(init, entry, options)
+        options = parse_mount_options(entry.get("options") or (), entry.get("type") or "")
+        operation = _plan_mount(init, index, entry, options)
+        own_dev = own_dev and not (operation.destination == "/dev" and options.bind)
+        if isinstance(operation, MountFilesystem) and operation.read_only_later:
+            read_only_later.append(operation)
+        yield operation
     if own_dev:
-        yield from _plan_devices(root, linux)
+        yield from plan_devices(root, linux)
     hooks = spec.get("hooks") or {}
     if hooks.get("prestart") or hooks.get("createRuntime"):
         yield TellCreator(init.channel, "namespaces")
@@ -219,18 +225,24 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
     yield MakeWorkingDirectory(root, process)
     for path in linux.get("readonlyPaths") or ():
         yield MakeReadOnly(root, path)
-    for path in linux.get("maskedPaths") or ():
-        yield Mask(root, path)
+    covers = Covers()
+    for path in dict.fromkeys(map(os.path.normpath, linux.get("maskedPaths") or ())):
+        yield Mask(root, path, covers)
+    yield CloseCovers(covers)
+    for mounted in read_only_later:
+        yield FinishReadOnly(mounted)
     if spec["root"].get("readonly"):
         yield MakeRootReadOnly(root)
-    yield PivotRoot(root, move=init.move_root, propagation=propagation & ~m.MS_REC)
+    yield PivotRoot(root, propagation, move=init.move_root)
 
 
-def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> Operation:
-    destination = os.path.normpath("/" + entry["destination"].lstrip("/"))
+def _plan_mount(
+    init: Init, index: int, entry: Mapping[str, Any], options: MountOptions
+) -> MountFilesystem | MountCgroups:
+    destination = destination_of(entry, init.root.path)
     fstype = entry.get("type") or ""
     if fstype in ("cgroup", "cgroup2") and not options.bind:
-        return MountCgroups(init.root, destination, options, namespaced=init.has("cgroup"))
+        return MountCgroups(init.root, destination, fstype, options, namespaced=init.has("cgroup"))
     source = entry.get("source") or ""
     if options.bind:
         source = os.path.join(init.bundle, source)
@@ -238,21 +250,11 @@ def _plan_mount(init: Init, entry: Mapping[str, Any], options: MountOptions) -> 
         from .substitutes import plan_mount  # imported already where there is one
 
         return plan_mount(init, source, destination, fstype, options)
-    return MountFilesystem(init.root, source, destination, fstype, options)
-
-
-def _plan_devices(root: Root, linux: Mapping[str, Any]) -> Iterator[Operation]:
-    extra = {device["path"]: device for device in linux.get("devices") or ()}
-    for path, number in DEFAULT_DEVICES.items():
-        if path not in extra:
-            yield MakeDevice(root, path, "c", number, mode=0o666, owner=(0, 0))
-    for path, device in extra.items():
-        number = (device.get("major") or 0, device.get("minor") or 0)
-        mode = device["fileMode"] if device.get("fileMode") is not None else 0o666
-        owner = (device.get("uid") or 0, device.get("gid") or 0)
-        yield MakeDevice(root, path, device["type"], number, mode=mode & 0o7777, owner=owner)
-    for path, target in DEFAULT_LINKS.items():
-        yield MakeLink(root, path, target)
+    operation = MountFilesystem(init.root, source, destination, fstype, options)
+    if init.sources:
+        operation.tree = init.sources.trees.get(index, -1)
+        operation.id_map = init.sources.id_maps.get(index, -1)
+    return operation
 
 
 def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:

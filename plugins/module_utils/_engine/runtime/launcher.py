@@ -21,10 +21,10 @@ import select
 
 from ..linux.inherited import close_others, set_child_subreaper
 from ..linux.lean import dumps, suppress
+from ..linux.procfs import write_proc
 from .channel import Channel
 from .creator import run_creator  # noqa: F401 -- loaded before monitors are forked, which fork creators
 from .monitor import forward_signal, run_monitor
-from .process import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _detach() -> None:
         os.dup2(null, fd)
     # The container may go for lack of memory; that it went must still be written down. An init says what it shall have.
     with suppress(OSError):
-        write_file("/proc/self/oom_score_adj", "-900")
+        write_proc("self/oom_score_adj", "-900")
 
 
 def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:

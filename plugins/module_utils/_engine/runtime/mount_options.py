@@ -1,17 +1,17 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Mount options of runtime-spec 1.3 (config.md, Linux mount options), in the kernel's flags."""
+"""Mount options of runtime-spec 1.3 (config.md, Linux mount options) and of crun, in the kernel's flags."""
 
 from __future__ import annotations
 
-from ..errors import Unsupported
 from ..linux import mount as m
 from ..linux import mount_setattr as a
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Any
 
 # Option to (flags to set, flags to clear).
 FLAGS = {
@@ -75,7 +75,7 @@ RECURSIVE = {
     "rnodiratime": (a.MOUNT_ATTR_NODIRATIME, 0),
     "rdiratime": (0, a.MOUNT_ATTR_NODIRATIME),
     "rrelatime": (a.MOUNT_ATTR_RELATIME, _ATIME),
-    "rnorelatime": (a.MOUNT_ATTR_STRICTATIME, _ATIME),
+    "rnorelatime": (a.MOUNT_ATTR_RELATIME, _ATIME),  # mount(8): the kernel's default, which is relatime
     "rnoatime": (a.MOUNT_ATTR_NOATIME, _ATIME),
     "ratime": (a.MOUNT_ATTR_RELATIME, _ATIME),
     "rstrictatime": (a.MOUNT_ATTR_STRICTATIME, _ATIME),
@@ -85,8 +85,31 @@ RECURSIVE = {
 }
 
 
+# Flags of mount(2) that are a mount's own; all others are its file system's, and a bind mount has no say in them.
+_ATTRIBUTES = (
+    (m.MS_RDONLY, a.MOUNT_ATTR_RDONLY),
+    (m.MS_NOSUID, a.MOUNT_ATTR_NOSUID),
+    (m.MS_NODEV, a.MOUNT_ATTR_NODEV),
+    (m.MS_NOEXEC, a.MOUNT_ATTR_NOEXEC),
+    (m.MS_NODIRATIME, a.MOUNT_ATTR_NODIRATIME),
+    (m.MS_NOSYMFOLLOW, a.MOUNT_ATTR_NOSYMFOLLOW),
+)
+# Flags of mount(2) that fsconfig(2) has as parameters.
+_PARAMETERS = (
+    (m.MS_RDONLY, "ro"),
+    (m.MS_SYNCHRONOUS, "sync"),
+    (m.MS_DIRSYNC, "dirsync"),
+    (m.MS_LAZYTIME, "lazytime"),
+    (m.MS_MANDLOCK, "mand"),
+)
+
+
 class MountOptions:
-    """Options told apart: ``flags`` (and those ``cleared`` on purpose), ``propagation``, recursive ones, ``data``."""
+    """Options told apart: ``flags`` (and those ``cleared`` on purpose), ``propagation``, recursive ones, ``data``.
+
+    ``id_map`` is "idmap", "ridmap" or nothing. ``copy_link``, ``source_link`` and ``target_link`` are crun's
+    copy-symlink, src-nofollow and dest-nofollow (crun(1)).
+    """
 
     def __init__(self) -> None:
         self.flags = 0
@@ -95,17 +118,49 @@ class MountOptions:
         self.recursive_set = 0
         self.recursive_clear = 0
         self.copy_up = False
-        self.data = ""
+        self.id_map = ""
+        self.copy_link = False
+        self.source_link = False
+        self.target_link = False
+        self.parameters: list[str] = []
 
     @property
     def bind(self) -> bool:
         return bool(self.flags & m.MS_BIND)
 
+    @property
+    def data(self) -> str:
+        """The file system's own options, as mount(2) takes them."""
+        return ",".join(self.parameters)
 
-def parse_mount_options(where: str, options: Sequence[str]) -> MountOptions:
-    """Tell ``options`` apart; what is not in the tables is the file system's own. Raises Unsupported with ``where``."""
+    def attributes(self) -> tuple[int, int]:
+        """What mount_setattr(2) is to set and to clear: that alone which was asked for."""
+        wanted = sum(attribute for flag, attribute in _ATTRIBUTES if self.flags & flag)
+        cleared = sum(attribute for flag, attribute in _ATTRIBUTES if self.cleared & flag)
+        # Of the times of access there is always one (mount_setattr(2)): all are cleared to set another.
+        if self.flags & m.MS_NOATIME:
+            return wanted | a.MOUNT_ATTR_NOATIME, cleared | _ATIME
+        if self.flags & m.MS_STRICTATIME:
+            return wanted | a.MOUNT_ATTR_STRICTATIME, cleared | _ATIME
+        if (self.flags & m.MS_RELATIME) or (self.cleared & (m.MS_NOATIME | m.MS_STRICTATIME)):
+            return wanted | a.MOUNT_ATTR_RELATIME, cleared | _ATIME
+        return wanted, cleared
+
+    def has_recursive(self) -> bool:
+        """Whether options count for the mounts below too."""
+        return bool(self.recursive_set or self.recursive_clear)
+
+    def file_system_parameters(self) -> list[str]:
+        """The flags that are the file system's, and its own options, as fsconfig(2) takes them."""
+        found = [name for flag, name in _PARAMETERS if self.flags & flag]
+        return found + [part for item in self.parameters for part in item.split(",") if part]
+
+
+def parse_mount_options(options: Sequence[str], fstype: str = "") -> MountOptions:
+    """Tell ``options`` apart; what is not in the tables is the file system's own. The type ``bind`` is one too."""
     parsed = MountOptions()
-    data = []
+    if fstype == "bind":
+        parsed.flags = m.MS_BIND
     for option in options:
         if option in FLAGS:
             wanted, unwanted = FLAGS[option]
@@ -119,9 +174,29 @@ def parse_mount_options(where: str, options: Sequence[str]) -> MountOptions:
             parsed.recursive_clear = parsed.recursive_clear & ~wanted | unwanted
         elif option == "tmpcopyup":
             parsed.copy_up = True
-        elif option.partition("=")[0] in ("idmap", "ridmap"):
-            raise Unsupported(f"{where}: {option!r} is not supported yet; leave it out")
+        elif option in ("idmap", "ridmap"):
+            parsed.id_map = option
+        elif option == "copy-symlink":
+            parsed.copy_link = True
+        elif option == "src-nofollow":
+            parsed.source_link = True
+        elif option == "dest-nofollow":
+            parsed.target_link = True
         else:
-            data.append(option)
-    parsed.data = ",".join(data)
+            parsed.parameters.append(option)
     return parsed
+
+
+def needs_sources(spec: Mapping[str, Any]) -> bool:
+    """Whether sources of mounts are to be opened before the init is born (sources.py).
+
+    They are where there is a new or another user namespace, or a mount with a mapping.
+    """
+    namespaces = (spec.get("linux") or {}).get("namespaces") or ()
+    if any(namespace["type"] == "user" for namespace in namespaces):
+        return True
+    for entry in spec.get("mounts") or ():
+        options = entry.get("options") or ()
+        if entry.get("uidMappings") or "idmap" in options or "ridmap" in options:
+            return True
+    return False

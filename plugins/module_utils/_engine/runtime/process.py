@@ -10,6 +10,7 @@ import resource
 
 from ..linux import inherited
 from ..linux.namespaces import CLONE_NEWCGROUP, setdomainname, sethostname, unshare
+from ..linux.procfs import write_proc
 from .operations import Operation
 
 TYPE_CHECKING = False
@@ -60,7 +61,7 @@ class JoinCgroup(Operation):
 
 
 class WriteFile(Operation):
-    """One write to a file of the host's /proc that stands for this process or its namespaces."""
+    """One write to a file below /proc that stands for this process or its namespaces: to none that looks like it."""
 
     def __init__(self, told: str, path: str, content: str) -> None:
         self.told = told
@@ -71,7 +72,7 @@ class WriteFile(Operation):
         return f"{self.told} to {self.content!r}"
 
     def execute(self) -> None:
-        write_file(self.path, self.content)
+        write_proc(self.path[len("/proc/") :], self.content)
 
 
 class SetOomScore(Operation):

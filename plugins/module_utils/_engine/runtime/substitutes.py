@@ -13,37 +13,23 @@ from __future__ import annotations
 import os
 import stat
 
-from ..linux import mount as m
-from ..linux.mount import mount
-from ..linux.mount_setattr import (
-    MOUNT_ATTR_NODEV,
-    MOUNT_ATTR_NOEXEC,
-    MOUNT_ATTR_NOSUID,
-    MOUNT_ATTR_RDONLY,
-    mount_setattr,
-)
-from ..linux.openat2 import fd_path
-from .rootfs import MountFilesystem
+from ..linux.lean import Descriptor
+from ..linux.mount_api import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE, move_mount, open_tree
+from ..linux.mount_setattr import mount_setattr
+from .mounts import MountFilesystem
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .init import Init
     from .mount_options import MountOptions
-    from .operations import Operation
 
 # A file system, what stands for it on the host, and the namespace that the container must share with the host for that.
 # The network interfaces in a bound /sys are the host's, and only their names: that is why runc's own example of a
 # rootless container has it bound.
 _SUBSTITUTES = {"sysfs": ("/sys", ""), "mqueue": ("/dev/mqueue", "ipc"), "proc": ("/proc", "pid")}
-_ATTRIBUTES = {
-    m.MS_RDONLY: MOUNT_ATTR_RDONLY,
-    m.MS_NOSUID: MOUNT_ATTR_NOSUID,
-    m.MS_NODEV: MOUNT_ATTR_NODEV,
-    m.MS_NOEXEC: MOUNT_ATTR_NOEXEC,
-}
 
 
-def plan_mount(init: Init, source: str, destination: str, fstype: str, options: MountOptions) -> Operation:
+def plan_mount(init: Init, source: str, destination: str, fstype: str, options: MountOptions) -> MountFilesystem:
     """Mount it, or bind what stands for it where that may be."""
     substitute, namespace = _SUBSTITUTES.get(fstype, ("", ""))
     if not substitute or (namespace and init.has(namespace)):
@@ -62,11 +48,10 @@ class MountOrBind(MountFilesystem):
         try:
             super().execute()
         except PermissionError:
-            with self._opened() as fd:
-                mount(self.substitute, fd_path(fd), flags=m.MS_BIND | m.MS_REC)
-            wanted = sum(attribute for flag, attribute in _ATTRIBUTES.items() if self.options.flags & flag)
-            with self._opened() as fd:
-                mount_setattr(fd, wanted, 0, recursive=True)
+            with Descriptor(open_tree(AT_FDCWD, self.substitute, OPEN_TREE_CLONE | AT_RECURSIVE)) as tree:
+                mount_setattr(tree, self.options.attributes()[0], 0, recursive=True)
+                with self.find_target() or self.make_target() as target:
+                    move_mount(tree, target)
 
 
 def open_host_device(path: str, kind: int, number: int) -> int:

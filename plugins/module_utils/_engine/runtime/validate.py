@@ -19,7 +19,7 @@ from ..linux.lean import loads
 from ..linux.namespaces import NAMESPACES
 from ..model.sysctl import namespace_of_sysctl
 from .kinds import Fault
-from .mount_options import parse_mount_options
+from .mount_checks import validate_mounts
 from .schema import CONFIG, PROCESS, RESOURCES
 
 TYPE_CHECKING = False
@@ -81,10 +81,7 @@ def validate_config(spec: Any) -> None:
     linux = spec.get("linux") or {}
     namespaces = _check_namespaces(spec, linux)
     _check_linux(linux, namespaces)
-    for index, entry in enumerate(spec.get("mounts") or ()):
-        if entry.get("uidMappings") or entry.get("gidMappings"):
-            _check_mapped_mount(f"mounts[{index}]", entry)
-        parse_mount_options(f"mounts[{index}].options", entry.get("options") or ())
+    validate_mounts(spec, namespaces)
 
 
 def validate_process(process: Any) -> None:
@@ -124,16 +121,6 @@ def _check_process(process: Mapping[str, Any]) -> None:
         seen.add(limit["type"])
         if limit["soft"] > limit["hard"]:
             raise InvalidOption(f"process.rlimits[{index}].soft", limit["soft"], f"at most hard, {limit['hard']}")
-
-
-def _check_mapped_mount(where: str, entry: Mapping[str, Any]) -> None:
-    """config.md, POSIX-platform Mounts: one mapping comes with the other."""
-    for name, other in (("uidMappings", "gidMappings"), ("gidMappings", "uidMappings")):
-        if not entry.get(name):
-            raise InvalidOption(f"{where}.{name}", entry.get(name), f"a mapping to go with {other}")
-    options = entry.get("options") or ()
-    if not {"idmap", "ridmap"} & {option.partition("=")[0] for option in options}:
-        raise InvalidOption(f"{where}.options", list(options), "idmap or ridmap among them, because there are mappings")
 
 
 def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapping[str, str]:

@@ -122,7 +122,8 @@ init:
   description:
     - Whether a small init is the container's first process, which passes signals on to the command and reaps processes
       that nobody waits for.
-    - It is the host's C(docker-init), C(tini), C(catatonit) or C(dumb-init), which must be installed.
+    - It is Stowage's own on x86_64 and aarch64; elsewhere the host's C(docker-init), C(tini), C(catatonit) or
+      C(dumb-init), which must be installed.
   type: bool
   default: false
 """

@@ -76,6 +76,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
                 write_atomic(path, content.encode(), mode=0o644, durable=False)
             os.chown(path, *owner)
         remove_if_exists(os.path.join(run, "exit.json"))
+        if found.init:
+            write_atomic(os.path.join(bundle, "init"), found.init, mode=0o755, durable=False)
         # Written anew at every start: what a power cut takes of it is no loss.
         write_json(os.path.join(bundle, "config.json"), spec, durable=False)
         _write(paths, Definition(container, layers, cgroups_path))

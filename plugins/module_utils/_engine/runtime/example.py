@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 
 from ..linux.cgroupfs import observe_hierarchies
-from .spec import DEFAULT_PATH, MASKED_PATHS, READONLY_PATHS
+from .provisions import DEFAULT_PATH
+from .spec import MASKED_PATHS, READONLY_PATHS
 from .state import OCI_VERSION
 
 TYPE_CHECKING = False

@@ -154,7 +154,8 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
             (os.path.basename(idmapped_volume("", index)), volume.source)
             for index, volume in enumerate(container.volumes)
             if volume.idmap
-        ],
+        ]
+        + ([("init", os.path.join(paths.container(container.name), "init"))] if container.init else []),
         "runtime": container.runtime,
         "cgroups_path": definition.cgroups_path,
         "patience": patience,

@@ -14,6 +14,7 @@ import stat
 
 from ..errors import InvalidOption, Unsupported
 from ..linux.process import find_program
+from ..linux.reaper import build_reaper
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from ..model.container import Container, Device
 
-# Programs that reap what is left to them and pass signals on; all take ``--`` and a command. Docker and podman bring
-# their own beside PATH.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Programs that reap what is left to them and pass signals on, where there is no code of ours for the machine; all take
+# ``--`` and a command. Docker and podman bring their own beside PATH.
 INITS = (
     *("docker-init", "tini", "catatonit", "dumb-init", "/usr/libexec/docker/docker-init"),
     *("/usr/libexec/podman/catatonit", "/usr/bin/tini-static"),
@@ -39,14 +42,14 @@ _NOT_THE_HOSTS = ("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts"
 
 class Provisions:
     """``devices`` are OCI's, with the ``access`` that was asked for and the node's ``source`` on the host; ``seccomp``
-    is docker's or OCI's profile, not yet fitted to the container; ``init`` is a program of the host; ``masked`` are
+    is docker's or OCI's profile, not yet fitted to the container; ``init`` is a program, its bytes; ``masked`` are
     paths that tell too much about this machine; ``sysctls`` are docker's, as far as this kernel has them."""
 
     def __init__(
         self,
         devices: Sequence[dict[str, Any]] = (),
         seccomp: Any = None,
-        init: str = "",
+        init: bytes = b"",
         masked: Sequence[str] = (),
         sysctls: Mapping[str, str] = NO_SYSCTLS,
     ) -> None:
@@ -71,7 +74,7 @@ def observe_provisions(container: Container) -> Provisions:
     return Provisions(
         list(by_path.values()),
         profile,
-        find_init() if container.init else "",
+        find_init(container) if container.init else b"",
         observe_masked(),
         observe_sysctls(own_ids=bool(container.namespaces.uid_map)),
     )
@@ -93,12 +96,19 @@ def observe_masked() -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def find_init() -> str:
-    """The host's program for ``init: true``."""
-    for name in INITS:
-        found = find_program(name)
-        if found:
-            return os.path.realpath(found)
+def find_init(container: Container) -> bytes:
+    """The program for ``init: true``: our own, or the host's."""
+    name = container.args[0] if container.args else ""
+    directories = dict(container.env).get("PATH", DEFAULT_PATH).split(":")
+    paths = [name] if "/" in name else [os.path.join(directory, name) for directory in directories]
+    found = build_reaper(paths, f"init: cannot execute {name!r}: it is not in the container, or no program\n")
+    if found:
+        return found
+    for program in INITS:
+        path = find_program(program)
+        if path:
+            with open(path, "rb") as file:
+                return file.read()
     raise Unsupported("init: this host has no program for it; install the package catatonit or tini, or leave init out")
 
 

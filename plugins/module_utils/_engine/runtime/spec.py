@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import os
+
 from ..cgroup.shares import shares_of_weight
 from ..linux.capabilities import CAPABILITIES, plan_capabilities
 from ..linux.seccomp_default import default_profile
 from ..model.cgroup import CPU_PERIOD, UNLIMITED
 from .devices import NEEDED_RULES
-from .provisions import Provisions
+from .provisions import DEFAULT_PATH, Provisions
 from .state import OCI_VERSION
 
 TYPE_CHECKING = False
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 
     from ..model.cgroup import Limits
     from ..model.container import Container, IdMap, Security, Ulimit
-
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 MASKED_PATHS = (
     *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
@@ -80,7 +80,7 @@ def oci_spec(
             "noNewPrivileges": security.no_new_privileges and not security.privileged,
             "oomScoreAdj": container.oom_score_adj,
         },
-        "mounts": _mounts(container, run_directory, found),
+        "mounts": _mounts(container, rootfs, run_directory, found),
         "annotations": {"org.stowage.container": container.name, "org.stowage.image": container.image},
         "linux": {"cgroupsPath": cgroups_path, **_namespaces(container), **_linux(container, capabilities, found)},
     }
@@ -181,7 +181,7 @@ def _environment(container: Container) -> list[str]:
     return [f"{name}={value}" for name, value in {**defaults, **given}.items()]
 
 
-def _mounts(container: Container, run_directory: str, found: Provisions) -> list[dict[str, Any]]:
+def _mounts(container: Container, rootfs: str, run_directory: str, found: Provisions) -> list[dict[str, Any]]:
     mounts = [_mount(container, *entry) for entry in _MOUNTS]
     mounts += [_bind(f"{run_directory}/{name}", f"/etc/{name}") for name in ETC_FILES]
     mounts += [_tmpfs(text) for text in container.tmpfs]
@@ -191,7 +191,7 @@ def _mounts(container: Container, run_directory: str, found: Provisions) -> list
             source = idmapped_volume(run_directory, index)
         mounts.append(_bind(source, volume.target, "nodev", "ro" if volume.read_only else "rw"))
     if container.init:
-        mounts.append(_bind(found.init, INIT, "ro"))
+        mounts.append(_bind(os.path.join(os.path.dirname(rootfs), "init"), INIT, "ro"))
     if container.namespaces.uid_map:
         # Nodes cannot be made in a user namespace (mknod(2), EPERM): the host's own are bound.
         mounts += [_bind(device["source"], device["path"]) for device in found.devices]

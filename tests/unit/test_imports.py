@@ -31,6 +31,7 @@ MAY_IMPORT = {
         "host",
         "plan",
         "linux",
+        "packed",
         *LOWEST,
     },
     "__main__": {"cli", "cli/runtime"},
@@ -47,6 +48,7 @@ MAY_IMPORT = {
     "linux": {"errors"},
     "paths": {"errors"},
     "errors": set[str](),
+    "packed": set[str](),
 }
 # The files of `stowage-runtime`, all of them of the part cli/runtime.
 OCI_FILES = {"runtime", "oci_options", "oci_help", "oci_exec", "oci_commands", "update", "events", "checkpoint"}

@@ -207,6 +207,19 @@ def test_an_installed_engine_is_whole_compiled_and_runs(paths: Paths) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_installed_engine_is_imported_from_its_pack(paths: Paths) -> None:
+    """The sources are spoilt: whoever reads them fails. Without the pack, or with another Python's, they are read."""
+    app = Path(paths.engines, install_engine(paths), "app")
+    (pack,) = app.glob("*.pack")
+    for source in (app / PACKAGE).rglob("*.py*"):
+        source.unlink() if source.suffix == ".pyc" else source.write_text("raise RuntimeError('it was read')\n")
+    command = [*engine_command(paths), "stowage-runtime"]
+    assert json.loads(run(*command, "features").stdout)["ociVersionMax"]
+    assert run(*command, "spec", "--bundle", "/nonexistent").stderr.startswith("stowage-runtime: ")
+    pack.rename(app / "cpython-27.pack")
+    assert "it was read" in run(*command, "features").stderr
+
+
 def test_another_engine_stays_beside_it(paths: Paths) -> None:
     other = Path(paths.engines, "0123456789abcdef")
     other.mkdir()

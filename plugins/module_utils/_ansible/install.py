@@ -11,6 +11,7 @@ one file, ``app/`` the same files unpacked and compiled, which start in half the
 from __future__ import annotations
 
 import io
+import marshal
 import os
 import py_compile
 import shutil
@@ -18,13 +19,13 @@ import sys
 import zipfile
 
 from .._engine.linux.files import read_json, remove_if_exists, sync_directory, sync_filesystem, write_atomic, write_json
-from .sources import engine_digest, engine_files, files_in_directory
+from .sources import PACKAGE, engine_digest, engine_files, files_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Ansible ships what it finds imported by name. The whole engine must go along with every module, so that all of
     # them install the same one: what `main` does not reach is named here.
-    from .._engine import preflight  # noqa: F401
+    from .._engine import packed, preflight  # noqa: F401
     from .._engine.cli import main
     from .._engine.paths import Paths
     from .._engine.plan import engine, overlay  # noqa: F401
@@ -44,6 +45,20 @@ def build_engine(files: dict[str, bytes]) -> bytes:
     return b"#!/usr/bin/env -S python3 -ISE\n" + buffer.getvalue()
 
 
+def build_pack(files: dict[str, bytes]) -> bytes:
+    """All modules as code of this Python, without docstrings, in one file; see _engine/packed.py."""
+    index, codes = {}, b""
+    for path, content in files.items():
+        if not path.startswith(f"{PACKAGE}/"):
+            continue
+        code = marshal.dumps(compile(content, path, "exec", dont_inherit=True, optimize=2))
+        index[path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = (len(codes), len(code), path)
+        codes += code
+    finder = compile(files[f"{PACKAGE}/packed.py"], f"{PACKAGE}/packed.py", "exec", dont_inherit=True, optimize=2)
+    header = marshal.dumps((finder, index))
+    return b"%d\n" % len(header) + header + codes
+
+
 def install_engine(paths: Paths) -> str:
     """Have this engine on the host and return its digest. Whole or not at all: made aside, then renamed."""
     files = engine_files()
@@ -53,6 +68,7 @@ def install_engine(paths: Paths) -> str:
         aside = os.path.join(paths.engines, f".{digest}.new")
         shutil.rmtree(aside, ignore_errors=True)
         _unpack(os.path.join(aside, "app"), files)
+        write_atomic(os.path.join(aside, "app", f"{sys.implementation.cache_tag}.pack"), build_pack(files), mode=0o644)
         write_atomic(os.path.join(aside, "engine.pyz"), build_engine(files), mode=0o755)
         sync_filesystem(aside)
         os.rename(aside, target)

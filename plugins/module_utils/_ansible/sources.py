@@ -23,10 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 PACKAGE = "stowage_engine"
-# The path is set here because of -I, which takes the script's own directory from it.
+# The path is set here because of -I, which takes the script's own directory from it. The pack is read as
+# _engine/packed.py says; where it is missing, or of another Python, the modules beside it are imported.
 MAIN = f"""\
-import sys
-sys.path.insert(0, __file__.rpartition("/")[0])
+import marshal, sys
+directory = __file__.rpartition("/")[0]
+sys.path.insert(0, directory)
+try:
+    name = directory + "/" + sys.implementation.cache_tag + ".pack"
+    with open(name, "rb") as pack:
+        code, index = marshal.loads(pack.read(int(pack.readline())))
+        space = {{"__name__": "{PACKAGE}.packed"}}
+        exec(code, space)
+        space["use_pack"](name, pack.tell(), index, directory)
+except OSError:
+    pass
 from {PACKAGE}.cli.main import main
 sys.exit(main(sys.argv))
 """

@@ -41,6 +41,11 @@ if TYPE_CHECKING:
 # The file is mapped twice: its code at one address, its table, which is written to, at the other.
 _CODE, _DATA = 0x400000, 0x800000
 _ENTRY_OFFSET, _TABLE_OFFSET = 0xE8, 0x200
+# Words of the table: the start and a pointer to the digits, the entry of execve(2), that of seccomp(2), struct
+# sock_fprog, whose pointer leads to the end of the file.
+_EXECVE, _SECCOMP, _FPROG = 2, 10, 18
+_FLAGS = _SECCOMP + 2
+_FILTER_SIZE = 4096 * 8  # BPF_MAXINSNS
 _PAGE = 0x10000  # no architecture of ours has larger ones
 
 _F_GETFD, _F_SETFD, _FD_CLOEXEC = 1, 2, 1
@@ -106,22 +111,19 @@ def build_trampoline(
     told: str,
     *,
     held: Sequence[int] = (),
-    seccomp: tuple[bytes, int] = (b"", 0),
+    filtered: bool = False,
     capabilities: Capabilities | None = None,
     birth: Birth | None = None,
 ) -> bytes:
     """The ELF file. ``teller`` is the pipe's descriptor, ``told`` what it says of a failing execve; ``held`` are
-    further descriptors that tell somebody by their end that the payload runs. ``seccomp`` is a filter and its flags
-    (no_new_privs must be set)."""
-    program, flags = seccomp
+    further descriptors that tell somebody by their end that the payload runs. Where ``filtered``, add_filter() comes
+    next (and no_new_privs must be set)."""
     table = _Table(machine)
     give_up = table.add("exit_group", _FAILED)
     table.execute(otherwise=table.tell(teller, told, give_up))
     step = table.first
-    if program:
-        fprog = table.pack(len(program) // 8, table.address(program))  # struct sock_fprog, its padding included
-        otherwise = table.tell(teller, "load the seccomp filter", give_up)
-        step = table.add("seccomp", _SECCOMP_SET_MODE_FILTER, flags, fprog, then=step, otherwise=otherwise)
+    if filtered:
+        step = table.install(step, otherwise=table.tell(teller, "load the seccomp filter", give_up))
     for fd in (teller, *held):
         close = table.add("close", fd, then=step, otherwise=give_up)
         step = table.add("fcntl", fd, _F_SETFD, _FD_CLOEXEC, then=step, otherwise=close)
@@ -131,6 +133,14 @@ def build_trampoline(
         step = _bear(table, birth, step, lambda what: table.tell(teller, what, give_up))
         step = table.add("fcntl", teller, _F_GETFD, then=step, otherwise=give_up)
     return table.assemble(start=step)
+
+
+def add_filter(machine: Machine, trampoline: bytes, program: bytes, flags: int) -> bytes:
+    """The trampoline with the seccomp filter ``program``, to be installed with ``flags``."""
+    content, word = bytearray(trampoline), machine.bits // 8
+    struct.pack_into(machine.order + ("I" if word == 4 else "Q"), content, _TABLE_OFFSET + _FLAGS * word, flags)
+    struct.pack_into(machine.order + "H", content, _TABLE_OFFSET + _FPROG * word, len(program) // 8)
+    return bytes(content) + program
 
 
 def _set_capabilities(table: _Table, sets: Capabilities, step: int, otherwise: int) -> int:
@@ -173,8 +183,9 @@ class _Table:
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
         self._word = "I" if machine.bits == 32 else "Q"
-        self._content = bytearray((2 + 8) * machine.bits // 8)  # start, digits, the entry of execve
-        self.first = _DATA + _TABLE_OFFSET + 2 * machine.bits // 8
+        self._content = bytearray((_FPROG + 2) * machine.bits // 8)
+        self._room = 0
+        self.first = self._place(_EXECVE)
         self._digits = self.address(b'0000"}\n')
 
     def pack(self, *words: int) -> bytes:
@@ -196,10 +207,24 @@ class _Table:
         """An entry; its address."""
         return self.address(self._entry(call, arguments, then, otherwise))
 
+    def _place(self, index: int) -> int:
+        """The address of a word of the table."""
+        return _DATA + _TABLE_OFFSET + index * self.machine.bits // 8
+
+    def _put(self, index: int, content: bytes) -> int:
+        start = index * self.machine.bits // 8
+        self._content[start : start + len(content)] = content
+        return self._place(index)
+
     def execute(self, *, otherwise: int) -> None:
         """The entry whose arguments come from the stack."""
-        size = self.machine.bits // 8
-        self._content[2 * size : 10 * size] = self._entry("execve", (), _NOWHERE, otherwise)
+        self._put(_EXECVE, self._entry("execve", (), _NOWHERE, otherwise))
+
+    def install(self, then: int, *, otherwise: int) -> int:
+        """The entry whose filter and flags come later."""
+        self._room = _FILTER_SIZE
+        arguments = (_SECCOMP_SET_MODE_FILTER, 0, self._place(_FPROG))
+        return self._put(_SECCOMP, self._entry("seccomp", arguments, then, otherwise))
 
     def tell(self, teller: int, what: str, then: int) -> int:
         """Say that ``what`` failed, in one write(2) to a pipe that perhaps nobody reads any more."""
@@ -213,7 +238,10 @@ class _Table:
         """The file."""
         machine, size = self.machine, self.machine.bits // 8
         self._content[: 2 * size] = self.pack(start, self._digits)
+        self._content += bytes(-len(self._content) % 8)
         total = _TABLE_OFFSET + len(self._content)
+        self._put(_FPROG + 1, self.pack(_DATA + total))
+        total += self._room
         wide = machine.bits == 64
         identity = b"\x7fELF" + bytes([2 if wide else 1, 1 if machine.order == "<" else 2, 1]) + bytes(9)
         header = struct.pack(

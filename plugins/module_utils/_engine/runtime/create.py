@@ -156,7 +156,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         init.die_with_parent = options.die_with_parent
         init.new_keyring = options.new_keyring
         init.debug = options.debug is not None
-        init.execution(spec["process"]).preload()
+        init.execution().prepare()
         if not options.rootless:
             execute_all(plan_outside(init))
         pid, pidfd = _bear(init, ours, options)

@@ -74,7 +74,6 @@ def enter_container(
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
-        init.execution(process, Birth(-1)).preload()
         pid = _enter(init, ours, target, flags, options)
         return pid, os.pidfd_open(pid)
     except OSError as error:
@@ -102,6 +101,7 @@ def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOpt
     never sees a process of ours, and there is nothing to be opened or traced (CVE-2019-5736 with CAP_SYS_PTRACE).
     """
     reader, writer = os.pipe()
+    init.execution(_plan_birth(options, init.spec["process"], writer)).prepare()
     directory = options.membership.directory
     cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if directory else -1
     try:
@@ -109,7 +109,7 @@ def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOpt
         if helper == 0:
             os.close(ours.reader)
             os.close(ours.writer)
-            _run_helper(init, target, flags, options, writer)
+            _run_helper(init, target, flags, options)
     finally:
         if cgroup >= 0:
             os.close(cgroup)
@@ -141,17 +141,19 @@ def _accompany(channel: Channel, options: EnterOptions) -> str:
             options.debug(message["debug"])
 
 
-def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writer: int) -> NoReturn:
+def _run_helper(init: Init, target: int, flags: int, options: EnterOptions) -> NoReturn:
     try:
         execute_all([JoinContainer(target, flags, options.membership.task_files)])
         for place, fd in enumerate(options.stdio):
             os.dup2(fd, place)
         sender = options.send_console
-        kept = [0, 1, 2, init.channel.reader, init.channel.writer, writer, *([sender.fd] if sender else [])]
+        kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
+        birth = init.execution().birth
+        kept += [birth.announce] if birth else []
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
         init.report("nsexec container setup: in the namespaces of the container")
         init.report("child process in init()")
-        execute_all(_plan_entered(init, options, writer), init.report if init.debug else None)
+        execute_all(_plan_entered(init, options), init.report if init.debug else None)
     except Exception as error:
         with suppress(OSError):
             init.channel.tell({"error": str(error)})
@@ -159,7 +161,7 @@ def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writ
         os._exit(127)
 
 
-def _plan_entered(init: Init, options: EnterOptions, announce: int) -> Iterator[Operation]:
+def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     process = init.spec["process"]
     root = Root("/")
     root.attach()
@@ -167,18 +169,14 @@ def _plan_entered(init: Init, options: EnterOptions, announce: int) -> Iterator[
     if init.has("user"):
         yield BecomeNamespaceRoot()
     yield FindHome(root, process)
-    birth = Birth(announce)
-    birth.die_with_parent = options.die_with_parent
-    birth.terminal = options.send_console is not None
-    execution = init.execution(process, birth)
-    others = [limit for limit in process.get("rlimits") or () if limit["type"] != "RLIMIT_NPROC"]
-    for limit in process.get("rlimits") or ():
-        if limit not in others:
-            birth.processes = limit["soft"], limit["hard"]
-            yield RaiseRlimit(limit["type"], limit["hard"])
+    execution = init.execution()
     yield MakeTrampoline(execution)
     if execution.trampoline < 0:
         yield EnterPidNamespace(execution)
+    limits = process.get("rlimits") or ()
+    if execution.birth and execution.birth.processes:
+        limits = [limit for limit in limits if limit["type"] != "RLIMIT_NPROC"]
+        yield RaiseRlimit("RLIMIT_NPROC", execution.birth.processes[1])
     yield NewSession()
     if options.send_console:
         size = process.get("consoleSize") or {}
@@ -188,11 +186,21 @@ def _plan_entered(init: Init, options: EnterOptions, announce: int) -> Iterator[
         owner = user.get("uid", 0)
         yield OpenConsole(root, options.send_console, size=rows, owner=owner, bind=False, control=control)
     root.close()
-    yield from plan_process({**process, "rlimits": others} if execution.birth else process, init)
+    yield from plan_process({**process, "rlimits": limits}, init)
     yield FindProgram(execution)
     yield DieWithParent(options.die_with_parent)
     init.report("setns_init: about to exec")
     yield from execution.plan()
+
+
+def _plan_birth(options: EnterOptions, process: Mapping[str, Any], announce: int) -> Birth:
+    birth = Birth(announce)
+    birth.die_with_parent = options.die_with_parent
+    birth.terminal = options.send_console is not None
+    for limit in process.get("rlimits") or ():
+        if limit["type"] == "RLIMIT_NPROC":
+            birth.processes = limit["soft"], limit["hard"]
+    return birth
 
 
 class JoinContainer(Operation):

@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The last steps of a process of ours: it becomes its program by way of a trampoline (linux/trampoline.py), which is
-made early, as neither limits nor a filter are to hinder that, and entered last.
+made early, as neither limits nor a filter are to hinder that, and entered last. What can be decided before the process
+is born is: the first use of memory costs a new one more than the work (0.3 ms of page faults for 0.03).
 
 Without a trampoline (another architecture, a SELinux label, which would apply to it in the program's stead, a filter
 that does not let it be entered) the program is executed from here, unless a link of procfs is on the way to it.
@@ -14,8 +15,17 @@ import os
 
 from ..linux import inherited
 from ..linux.capabilities import apply_sets, capget, split_grantable
+from ..linux.seccomp_profile import SECCOMP_FILTER_FLAG_NEW_LISTENER as NEW_LISTENER
 from ..linux.seccomp_profile import permits
-from ..linux.trampoline import Birth, Capabilities, build_trampoline, observe_memfd_noexec, open_sealed, own_machine
+from ..linux.trampoline import (
+    Birth,
+    Capabilities,
+    add_filter,
+    build_trampoline,
+    observe_memfd_noexec,
+    open_sealed,
+    own_machine,
+)
 from .operations import Operation
 from .privileges import LoadFilter
 from .process import find_program
@@ -31,7 +41,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..linux.trampoline_code import Machine
-    from .channel import Channel
+    from .init import Init
 
 
 class Environment:
@@ -42,28 +52,23 @@ class Environment:
 
 
 class Execution:
-    """What the steps know. ``late_filter``: one that nothing but execve(2) shall come after."""
+    """What the steps know, and what is decided of them while the process is not yet born."""
 
-    def __init__(
-        self,
-        process: Mapping[str, Any],
-        channel: Channel,
-        *,
-        fifo: int,
-        birth: Birth | None,
-        profile: Mapping[str, Any],
-        late_filter: tuple[bytes, int],
-    ) -> None:
-        self.process = process
+    def __init__(self, init: Init, birth: Birth | None) -> None:
+        process = init.spec["process"]
+        self._init = init
+        self.process: Mapping[str, Any] = process
         self.args: Sequence[str] = process["args"]
-        self.environment = Environment(process.get("env") or ())
-        self.channel = channel
+        self.teller = init.channel.writer
         # What tells somebody by its end that the program runs.
-        self.held = (fifo,) if fifo >= 0 else ()
-        self.late_filter = late_filter
-        self.profile = profile
+        self.held = (init.fifo,) if init.fifo >= 0 else ()
         self.birth = birth
+        # A filter that nothing but execve(2) shall come after; a listener is handed over by us, so before.
+        profile = init.linux.get("seccomp")
+        self.filtered = bool(profile and process.get("noNewPrivileges") and not init.seccomp_flags & NEW_LISTENER)
+        self.filtered_by = {} if self.filtered else profile or {}
         self.capabilities: Capabilities | None = None
+        self.content = b""
         self.trampoline = -1
 
     def __str__(self) -> str:
@@ -73,28 +78,62 @@ class Execution:
         """Whose trampoline is to be used; None where it cannot be."""
         if self.process.get("selinuxLabel"):
             return None
-        # Without no_new_privs, or with a listener, the filter is there before the trampoline is entered.
         calls = _CALLS + (_CALLS_OF_BIRTH if self.birth else ())
-        if not self.late_filter[0] and not permits(self.profile, calls, partly=_PARTLY):
-            return None
-        return own_machine()
+        return own_machine() if permits(self.filtered_by, calls, partly=_PARTLY) else None
 
-    def preload(self) -> None:
-        """Import what is used instead of a trampoline while it can be found: the container's root has nothing of it."""
-        if self.machine() is None or observe_memfd_noexec() == 2:
+    def prepare(self) -> None:
+        """Before the process is born: the trampoline's content. Or import what is used in its stead while that can be
+        found: the container's root has nothing of it."""
+        machine = self.machine()
+        if machine is None or observe_memfd_noexec() == 2:
             from ..linux import magic_links, tmpfs_file  # most hosts do without
 
             del magic_links, tmpfs_file
+        if machine and not self._loses_capabilities():
+            self.content = self.build(machine)
+
+    def build(self, machine: Machine) -> bytes:
+        """The trampoline; in the process itself, with all its capabilities, where these matter."""
+        if self._loses_capabilities():
+            self.capabilities = _capabilities_to_keep(self.process.get("capabilities") or {})
+        return build_trampoline(
+            machine,
+            self.teller,
+            str(self),
+            held=self.held,
+            filtered=self.filtered,
+            capabilities=self.capabilities,
+            birth=self.birth,
+        )
+
+    def make(self) -> None:
+        """Make the trampoline, where there is one."""
+        machine = self.machine()
+        if machine is None:
+            return
+        content = self.content or self.build(machine)
+        if self.filtered:
+            content = add_filter(machine, content, self._init.seccomp, self._init.seccomp_flags)
+        self.trampoline = open_sealed(content)
+
+    def _loses_capabilities(self) -> bool:
+        """Whether execve(2) may matter to the sets: it leaves a user other than root what is ambient alone, and with
+        no_new_privs a program's file capabilities grant what was permitted before alone."""
+        user = (self.process.get("user") or {}).get("uid", 0)
+        return user != 0 and bool(self.process.get("noNewPrivileges") and self.process.get("capabilities"))
+
+    def variables(self) -> dict[str, str]:
+        return Environment(self.process.get("env") or ()).variables
 
     def find(self) -> str:
         if self.birth and self.trampoline >= 0 and self.args[0].startswith("/proc/"):
             return self.args[0]  # whose /proc/self is not there for us, outside of its pid namespace
-        return find_program(self.args, self.environment.variables)
+        return find_program(self.args, self.variables())
 
     def plan(self) -> Iterator[Operation]:
         """The end of the list."""
-        if self.trampoline < 0 and self.late_filter[0]:
-            yield LoadFilter(*self.late_filter)
+        if self.trampoline < 0 and self.filtered:
+            yield LoadFilter(self._init.seccomp, self._init.seccomp_flags)
         yield Execute(self)
 
 
@@ -108,33 +147,13 @@ class MakeTrampoline(Operation):
         return "make the program that leads to the payload"
 
     def execute(self) -> None:
-        execution = self.execution
-        process, machine = execution.process, execution.machine()
-        if machine is None:
-            return
-        if process.get("noNewPrivileges") and (process.get("user") or {}).get("uid", 0) != 0:
-            execution.capabilities = _capabilities_to_keep(process.get("capabilities") or {})
-        content = build_trampoline(
-            machine,
-            execution.channel.writer,
-            str(execution),
-            held=execution.held,
-            seccomp=execution.late_filter,
-            capabilities=execution.capabilities,
-            birth=execution.birth,
-        )
-        execution.trampoline = open_sealed(content)
+        self.execution.make()
 
 
 def _capabilities_to_keep(names: Mapping[str, Sequence[str]]) -> Capabilities | None:
-    """The sets, where execve(2) matters to them: it leaves a user other than root what is ambient alone, and with
-    no_new_privs a program's file capabilities grant what was permitted before alone."""
     grantable = capget()[1]
-    masks = [
-        split_grantable(names.get(kind) or (), grantable)[0]
-        for kind in ("effective", "permitted", "inheritable", "ambient")
-    ]
-    sets = Capabilities(*masks)
+    kinds = ("effective", "permitted", "inheritable", "ambient")
+    sets = Capabilities(*(split_grantable(names.get(kind) or (), grantable)[0] for kind in kinds))
     return sets if sets.permitted & ~sets.ambient else None
 
 
@@ -162,7 +181,7 @@ class Execute(Operation):
 
     def execute(self) -> None:
         execution = self.execution
-        path, args, variables = execution.find(), list(execution.args), execution.environment.variables
+        path, args, variables = execution.find(), list(execution.args), execution.variables()
         inherited.reset_signals()
         if execution.trampoline < 0:
             from ..linux.magic_links import refuse_magic_links  # rarely needed, and preloaded then
@@ -174,7 +193,7 @@ class Execute(Operation):
             # What is ambient survives into the trampoline, which sets them as they shall be.
             apply_sets(sets.permitted, sets.permitted, sets.permitted | sets.inheritable, sets.permitted)
         births = (execution.birth.announce,) if execution.birth else ()
-        for fd in (execution.channel.writer, *execution.held, *births):
+        for fd in (execution.teller, *execution.held, *births):
             os.set_inheritable(fd, True)
         # execveat(2) with AT_EMPTY_PATH, in glibc (2.27) and musl alike: /proc need not be there.
         os.execve(execution.trampoline, [path, *args], variables)

@@ -77,6 +77,7 @@ class Init:
         self.in_user_namespace = self.has("user")  # or its creator is in one
         self.debug = False
         self.sources: Sources | None = None
+        self._execution: Execution | None = None
 
     def report(self, step: str) -> None:
         """Tell the creator of a step, while somebody wants to read that."""
@@ -102,17 +103,11 @@ class Init:
             last_capability=self.last_capability,
         )
 
-    def execution(self, process: Mapping[str, Any], birth: Birth | None = None) -> Execution:
-        """How ``process`` becomes its program, once its environment is complete."""
-        late = process.get("noNewPrivileges")
-        return Execution(
-            process,
-            self.channel,
-            fifo=self.fifo,
-            birth=birth,
-            profile=self.linux.get("seccomp") or {},
-            late_filter=(self.seccomp, self.seccomp_flags) if late else (b"", 0),
-        )
+    def execution(self, birth: Birth | None = None) -> Execution:
+        """How its process becomes its program. Asked for before the init is born, by whoever prepares that."""
+        if self._execution is None:
+            self._execution = Execution(self, birth)
+        return self._execution
 
 
 def run_init(init: Init) -> NoReturn:
@@ -168,7 +163,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield from plan_rootfs(init)
     if init.filter_follows:
         yield ReceiveFilter(init.channel, init)
-    execution = init.execution(process)
+    execution = init.execution()
     yield MakeTrampoline(execution)
     yield from plan_process(process, init)
     yield FindProgram(execution)
@@ -179,7 +174,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield TellCreator(init.channel, "ready")
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
-        yield RunHooks(spec, "startContainer", init.state, execution.environment.variables)
+        yield RunHooks(spec, "startContainer", init.state, execution.variables())
     yield from execution.plan()
 
 

@@ -66,7 +66,7 @@ def test_it_has_no_more_rights_than_the_container(enter):
 def test_user_directory_and_environment(enter):
     script = "id; pwd; echo $GREETING $HOME"
     code, out, _err = enter("sh", "-c", script, user="web", cwd="/tmp", env={"GREETING": "hello"})
-    assert code == 0
+    assert code == 0, (out, _err)
     assert out.splitlines() == ["uid=1000(web) gid=1000(web) groups=50(staff),1000(web)", "/tmp", "hello /home/web"]
 
 
@@ -75,7 +75,7 @@ def test_a_terminal(enter):
     code, out, _err = enter("sh", "-c", "tty; echo done", tty=True, stdin=slave)
     os.close(master)
     os.close(slave)
-    assert code == 0
+    assert code == 0, (out, _err)
     assert out.splitlines()[-2:] == ["/dev/pts/0", "done"]
 
 

@@ -15,7 +15,7 @@ from ..cgroup.devices import parse_devices
 from ..linux import mount as m
 from ..linux.lean import Descriptor, suppress
 from ..linux.mount import mount
-from ..linux.openat2 import Root, fd_path
+from ..linux.openat2 import RESOLVE_NO_SYMLINKS, RESOLVE_NO_XDEV, Root, fd_path, openat2
 from ..linux.procfs import DEVPTS_SUPER_MAGIC, fstatfs_type
 from .operations import Operation
 from .process import write_file
@@ -55,7 +55,6 @@ TIOCGPTPEER = 0x5441
 TIOCSCTTY = 0x540E
 TIOCSWINSZ = 0x5414
 
-_PTMX_DEVICE = os.makedev(5, 2)
 _KINDS = {"c": stat.S_IFCHR, "u": stat.S_IFCHR, "b": stat.S_IFBLK, "p": stat.S_IFIFO}
 
 
@@ -268,11 +267,13 @@ class OpenConsole(Operation):
                 os.close(slave)
 
     def _open_master(self) -> Descriptor:
-        """Looked at before it is opened: to open what an image has put there could do something."""
-        with self.root.opened("/dev/pts/ptmx") as fd:
-            if os.fstat(fd).st_rdev != _PTMX_DEVICE or fstatfs_type(fd) != DEVPTS_SUPER_MAGIC:
+        """Of a devpts and nothing else: to open what an image has put there could do something. Not by way of /proc,
+        whose /proc/self is not there for a process that enters from another pid namespace."""
+        with self.root.opened("/dev/pts", os.O_PATH | os.O_DIRECTORY) as directory:
+            if fstatfs_type(directory) != DEVPTS_SUPER_MAGIC:
                 raise OSError(errno.ENODEV, "there is no devpts", "/dev/pts")
-            return Descriptor(os.open(fd_path(fd), os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+            resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
+            return Descriptor(openat2(directory, "ptmx", os.O_RDWR | os.O_NOCTTY, resolve=resolve))
 
     def _bind_console(self, slave: int) -> None:
         """Neither end by a path that an image could choose (CVE-2025-52565): a link in the place of it is refused."""

@@ -116,6 +116,8 @@ def _number(rule: Mapping[str, Any], name: str) -> int:
 def _access(rule: Mapping[str, Any]) -> int:
     access = 0
     for letter in rule.get("access") or "rwm":
+        if letter == "a":
+            continue  # found in the wild, and passed over by runc: it grants nothing
         if letter not in ACCESS:
             raise InvalidOption(f"{_OPTION}: access", rule["access"], "some of the letters rwm")
         access |= ACCESS[letter]

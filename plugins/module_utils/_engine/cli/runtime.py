@@ -80,6 +80,7 @@ def _runtime(top: Words) -> Runtime:
     runtime.given = frozenset(top.options)
     runtime.rootless = is_rootless(top.text("rootless"))
     runtime.criu = top.text("criu", "criu")
+    runtime.warn = lambda message: write_log(top, "warning", message)
     if top.flag("debug"):
         runtime.debug = lambda message: write_log(top, "debug", message)
     return runtime

@@ -153,7 +153,9 @@ class MakeTrampoline(Operation):
 def _capabilities_to_keep(names: Mapping[str, Sequence[str]]) -> Capabilities | None:
     grantable = capget()[1]
     kinds = ("effective", "permitted", "inheritable", "ambient")
-    sets = Capabilities(*(split_grantable(names.get(kind) or (), grantable)[0] for kind in kinds))
+    masks = [split_grantable(names.get(kind) or (), grantable)[0] for kind in kinds]
+    masks[3] &= masks[1] & masks[2]
+    sets = Capabilities(*masks)
     return sets if sets.permitted & ~sets.ambient else None
 
 

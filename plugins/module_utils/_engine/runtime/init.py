@@ -266,7 +266,8 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
         # Without no_new_privs only CAP_SYS_ADMIN may load a filter, so it comes before that is given up.
         yield from privileges.filter
     yield from privileges.before_user
-    yield ChangeUser(user["uid"], user["gid"], user.get("additionalGids") or (), user_namespace=init.in_user_namespace)
+    groups = user.get("additionalGids") or ()
+    yield ChangeUser(user["uid"], user.get("gid") or 0, groups, user_namespace=init.in_user_namespace)
     yield from privileges.after_user
     yield DieWithParent(True)
     if user.get("umask") is not None:

@@ -36,6 +36,7 @@ class Runtime:
         self.criu = "criu"
         self.rootless = False
         self.debug: Callable[[str], None] | None = None
+        self.warn: Callable[[str], None] = lambda message: None
 
     def cgroups(self) -> Cgroups:
         from ..cgroup.manager import open_cgroups  # state and start have no need of cgroups

@@ -17,6 +17,7 @@ from ..linux.inherited import set_child_subreaper
 from .create import Created, CreateOptions, create_container
 from .exec import wait_exit
 from .membership import membership_of
+from .privileges import find_ungrantable
 from .rootless import check_namespaces
 from .state import SPEC_FILE, parse_id
 from .validate import read_config
@@ -151,6 +152,8 @@ def _create(
         if cgroups:
             options.membership = membership_of(cgroups, path)
         options.debug = runtime.debug
+        for warning in find_ungrantable(spec["process"]):
+            runtime.warn(warning)
         created = create_container(runtime.root, identity, bundle, spec, options)
     except BaseException:
         if cgroups:

@@ -13,6 +13,7 @@ from .create import Membership
 from .exec import EnterOptions, enter_container, run_on_terminal, wait_exit
 from .membership import find_membership
 from .oci_create import check_descriptors, check_terminal, connect_pidfd, write_pid
+from .privileges import find_ungrantable
 from .validate import validate_process
 
 TYPE_CHECKING = False
@@ -44,6 +45,8 @@ def enter(runtime: Runtime, state: State, process: dict[str, Any], entry: Entry)
     check_descriptors(3, entry.preserve_fds)
     options = EnterOptions()
     options.debug = runtime.debug
+    for warning in find_ungrantable(process):
+        runtime.warn(warning)
     options.membership = find_membership(state.cgroups_path, runtime.instance, state.pid)
     if entry.subcgroups:
         options.membership = choose_subcgroups(options.membership, entry.subcgroups)

@@ -18,7 +18,7 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
     from .channel import Channel
@@ -35,6 +35,21 @@ class Privileges:
         if process.get("noNewPrivileges"):
             self.after_user.append(SetNoNewPrivileges())
         self.filter: Sequence[Operation] = [LoadFilter(seccomp, seccomp_flags)] if seccomp else []
+
+
+def find_ungrantable(process: Mapping[str, Any]) -> Iterator[str]:
+    """What a process asks for and cannot have: told, but no reason to fail (runtime-spec, config.md, Process)."""
+    sets = process.get("capabilities") or {}
+    grantable = capget()[1]
+    refused: dict[str, None] = {}
+    for names in sets.values():
+        refused.update(dict.fromkeys(split_grantable(names or (), grantable)[1]))
+    if refused:
+        yield f"capabilities that this host does not know or that we do not have are left out: {', '.join(refused)}"
+    needed = set(sets.get("inheritable") or ()) & set(sets.get("permitted") or ())
+    for name in sets.get("ambient") or ():
+        if name not in refused and name not in needed:
+            yield f"can't raise ambient capability {name}: it is not both permitted and inheritable"
 
 
 class DropBounding(Operation):
@@ -67,6 +82,7 @@ class SetCapabilities(Operation):
         grantable = capget()[1]
         names = ("effective", "permitted", "inheritable", "ambient")
         masks = [split_grantable(self.sets.get(name) or (), grantable)[0] for name in names]
+        masks[3] &= masks[1] & masks[2]  # what is not both cannot be ambient (capabilities(7)); find_ungrantable tells
         prctl_set_keepcaps(False)
         apply_sets(*masks)
 

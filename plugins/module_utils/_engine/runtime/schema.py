@@ -62,7 +62,7 @@ _MAPPINGS = List(
 )
 _HOOK = List(Object({"path": _PATH, "args": _TEXTS, "env": _TEXTS, "timeout": Number(1, (1 << 63) - 1)}, "path"))
 # Names that the kernel does not know are no error (config.md, Linux Process).
-_CAPABILITIES = Texts(Text("a name such as CAP_CHOWN", lambda text: text.startswith("CAP_") and text.isupper()))
+_CAPABILITIES = Texts(Text("a name such as CAP_CHOWN", str.isupper))
 
 PROCESS = Object(
     {
@@ -72,7 +72,8 @@ PROCESS = Object(
         "env": Texts(Text("NAME=value", lambda text: text.find("=") > 0)),
         "args": _TEXTS,
         "user": Object(
-            {"uid": _ID, "gid": _ID, "umask": Number(0, 0o777), "additionalGids": List(_ID)}, "uid", "gid"
+            # Go's programs write no gid that is 0, though the specification requires it.
+            {"uid": _ID, "gid": _ID, "umask": Number(0, 0o777), "additionalGids": List(_ID)}, "uid"
         ),
         "rlimits": List(
             Object({"type": Word(RLIMITS), "soft": _UINT64, "hard": _UINT64}, "type", "soft", "hard")
@@ -129,7 +130,7 @@ RESOURCES = Object(
                     "allow": _FLAG,
                     "type": Word(("", "a", "b", "c", "u")),
                     **_DEVICE_NUMBERS,
-                    "access": Text("some of the letters rwm", lambda text: set(text) <= set("rwm")),
+                    "access": Text("some of the letters rwm", lambda text: set(text) <= set("rwma")),
                 },
                 "allow",
             )

@@ -25,6 +25,7 @@ from ..linux.procfs import write_proc
 from .channel import Channel
 from .creator import run_creator  # noqa: F401 -- loaded before monitors are forked, which fork creators
 from .monitor import forward_signal, run_monitor
+from .rehearsal import fill_pools, rehearse_monitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
     """
     pairs = [Channel.pair() for _container in containers]
     end = 1 + max(fd for pair in pairs for channel in pair for fd in (channel.reader, channel.writer))
+    rehearse_monitor()
     gc.collect()
+    fill_pools()
     gc.freeze()
     child, index = 1, -1
     for index in range(len(containers)):  # noqa: B007 -- the child goes on with it

@@ -136,22 +136,23 @@ def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes:
             text = b"the process that creates the container was killed"
             _write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
         return
-    _init.append(os.pidfd_open(int(pid)))
+    pidfd = os.pidfd_open(int(pid))
+    _init.append(pidfd)
     os.waitpid(birth.creator, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    error = _watch(request, log, (reader, birth.init), {birth.out: "stdout", birth.err: "stderr"})
+    error = watch(request, log, reader, birth, pidfd)
     finish_container(request, int(pid), error, log)
 
 
-def _watch(request: dict[str, Any], log: int, pipes: tuple[int, int], streams: dict[int, str]) -> bytes:
-    """Wait for whatever comes first, until the init has ended and all that it wrote is in the log.
+def watch(request: dict[str, Any], log: int, launcher: int, birth: Birth, pidfd: int) -> bytes:
+    """Wait for whatever comes first, until the init, ``pidfd``, has ended and all that it wrote is in the log.
 
     Returns what the init said that went wrong when it was to become its program: nothing, as a rule.
     """
-    launcher, init = pipes
+    init, streams = birth.init, {birth.out: "stdout", birth.err: "stderr"}
     error = b""
     poll = select.poll()
-    for fd in (_init[0], launcher, init, *streams):
+    for fd in (pidfd, launcher, init, *streams):
         poll.register(fd, select.POLLIN)
     timeout = None
     started = False
@@ -159,7 +160,7 @@ def _watch(request: dict[str, Any], log: int, pipes: tuple[int, int], streams: d
         events = poll.poll(timeout)
         if not events and not started:
             error = b"it was not started by whoever created it"
-            signal.pidfd_send_signal(_init[0], signal.SIGKILL)
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             timeout = None
         for fd, _event in events:
             if fd in streams:
@@ -175,7 +176,7 @@ def _watch(request: dict[str, Any], log: int, pipes: tuple[int, int], streams: d
                 poll.unregister(fd)
                 if not started and not request["runtime"]:
                     timeout = request["patience"] * 1000
-        if any(fd == _init[0] for fd, _event in events):
+        if any(fd == pidfd for fd, _event in events):
             break
     for fd, stream in streams.items():
         os.set_blocking(fd, False)

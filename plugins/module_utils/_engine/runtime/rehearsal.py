@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a launcher does so that the monitors that it forks share more of its memory: a quarter less is each one's own.
 
-A page that is written to after the fork is copied. Python writes where nobody would think so: what a name means on a type
+A page that is written to after the fork is copied. Python writes where nobody would think so: what a name means on a
 is remembered at its first use (the method cache, Objects/typeobject.c), code is specialised when it has run a few times
 (PEP 659), and a new object takes the next free block of its size, on a page that is full of others' objects.
 """

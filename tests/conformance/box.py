@@ -67,6 +67,7 @@ class Box:
         self.rootfs = directory / "rootfs"
         self.state_root = directory / "state"
         self.id = f"stowage-test-{uuid.uuid4().hex[:10]}"
+        self.prefix: list[str] = []
         self.note = ""
         self.own_mounts: list[str] = []
         shutil.copytree(template, self.rootfs, symlinks=True, copy_function=os.link)
@@ -142,7 +143,10 @@ class Box:
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """One command of the runtime, whatever comes of it. Not through pipes: a container may keep those open."""
-        command = [self.program.command, "--root", str(self.state_root), *words]
+        return self.spawn([*self.prefix, self.program.command, "--root", str(self.state_root), *words], **options)
+
+    def spawn(self, command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        """Any command on the host, in the same way."""
         options = {"timeout": TIMEOUT, "cwd": self.directory, **options}
         if "input" not in options:
             options.setdefault("stdin", subprocess.DEVNULL)

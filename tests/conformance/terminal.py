@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from .box import Box
@@ -30,8 +30,8 @@ def console(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def receive_fd(listener: socket.socket, *, to_the_end: bool = False) -> tuple[int, bytes]:
-    """The first descriptor that comes over a connection, and what came with it, or until the other end closes it."""
+def receive_fd(listener: socket.socket, ended: Callable[[bytes], bool] = bool) -> tuple[int, bytes]:
+    """The descriptor that comes over a connection, and what comes with it and after it until that is ``ended``."""
     connection, _peer = listener.accept()
     fds = array.array("i")
     with connection:
@@ -40,7 +40,7 @@ def receive_fd(listener: socket.socket, *, to_the_end: bool = False) -> tuple[in
         for level, kind, data in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 fds.frombytes(data[: fds.itemsize])
-        while to_the_end and (more := connection.recv(65536)):
+        while not ended(message) and (more := connection.recv(65536)):
             message += more
     return fds[0], message
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .cgroups import missing, no_real_time
+
 item = pytest.mark.item
 
 SETS = {
@@ -119,8 +121,9 @@ RESET_ON_FORK = 0x40000000
 def scheduled(box, policy, **more):
     """The policy of a running container's init, with its flags."""
     box.process["scheduler"] = {"policy": policy, **more}
-    if policy in ("SCHED_FIFO", "SCHED_RR") and (Path("/sys/fs/cgroup/cpu") / "cpu.rt_runtime_us").exists():
-        # With CONFIG_RT_GROUP_SCHED a cgroup has no real time unless it is given some.
+    if policy in ("SCHED_FIFO", "SCHED_RR") and not missing("cpu", "cpu.rt_runtime_us"):
+        if no_real_time():
+            pytest.skip(f"not on this kernel now: {no_real_time()}")
         box.resources["cpu"] = {"realtimePeriod": 1_000_000, "realtimeRuntime": 1000}
     box.start()
     return os.sched_getscheduler(box.pid())

@@ -115,6 +115,8 @@ def parse_flags(seccomp: Mapping[str, Any]) -> int:
         flags |= SECCOMP_FILTER_FLAG_NEW_LISTENER
         if flags & FLAGS["SECCOMP_FILTER_FLAG_TSYNC"]:
             flags |= SECCOMP_FILTER_FLAG_TSYNC_ESRCH  # without it the kernel refuses the two together (Linux 5.7)
+    else:
+        flags &= ~FLAGS["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]  # it is about a listener; EINVAL without
     return flags
 
 

@@ -285,6 +285,13 @@ def _accompany(
             from .mappings import attend_birth  # imported already where there is a user namespace
 
             attend_birth(spec, pid)
+        elif message["stage"] == "listener":
+            from .listener import hand_over  # few profiles notify
+
+            told = {**state.told(), "status": "creating", "pid": pid}
+            seccomp = spec["linux"]["seccomp"]
+            hand_over(seccomp, told, pid=pid, number=message["fd"], release=channel.release)
+            continue
         elif message["stage"] == "filter":
             channel.send(program)
             continue

@@ -22,6 +22,7 @@ from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
 from ..linux.process import is_alive
+from ..linux.seccomp_profile import SECCOMP_FILTER_FLAG_NEW_LISTENER as NEW_LISTENER
 from ..linux.trampoline import Birth
 from .channel import Channel
 from .create import Membership, compile_seccomp
@@ -74,7 +75,7 @@ def enter_container(
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
-        pid = _enter(init, ours, target, flags, options)
+        pid = _enter(state, init, ours, target, flags, options)
         return pid, os.pidfd_open(pid)
     except OSError as error:
         raise KernelError(f"entering container {state.id}", error) from error
@@ -94,14 +95,16 @@ def _differing_namespaces(pid: int) -> int:
     return flags
 
 
-def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOptions) -> int:
+def _enter(state: State, init: Init, ours: Channel, target: int, flags: int, options: EnterOptions) -> int:
     """By way of a child that joins cgroup and namespaces: a pid namespace counts for children alone.
 
     It becomes all that the process shall be and then the trampoline, which bears that. So whoever looks from inside
     never sees a process of ours, and there is nothing to be opened or traced (CVE-2019-5736 with CAP_SYS_PTRACE).
     """
     reader, writer = os.pipe()
-    init.execution(_plan_birth(options, init.spec["process"], writer)).prepare()
+    # With a listener, whose creator hands it over with the pid, it is Python that enters the pid namespace.
+    birth = None if init.seccomp_flags & NEW_LISTENER else _plan_birth(options, init.spec["process"], writer)
+    init.execution(birth).prepare()
     directory = options.membership.directory
     cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if directory else -1
     try:
@@ -109,18 +112,16 @@ def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOpt
         if helper == 0:
             os.close(ours.reader)
             os.close(ours.writer)
-            _run_helper(init, target, flags, options)
+            _run_helper(init, target, flags, options, writer)
     finally:
         if cgroup >= 0:
             os.close(cgroup)
         os.close(writer)
     init.channel.close()
-    error = _accompany(ours, options)
-    told = os.read(reader, 4)
+    pid, error = _accompany(state, init, ours, reader, options)
     os.close(reader)
     os.close(helper_fd)
     os.waitpid(helper, 0)
-    pid = int.from_bytes(told, sys.byteorder)
     if error or not pid:
         if pid:
             with suppress(ChildProcessError):
@@ -129,31 +130,35 @@ def _enter(init: Init, ours: Channel, target: int, flags: int, options: EnterOpt
     return pid
 
 
-def _accompany(channel: Channel, options: EnterOptions) -> str:
-    """Hear what becomes of a process until its program runs; what went wrong."""
+def _accompany(state: State, init: Init, channel: Channel, reader: int, options: EnterOptions) -> tuple[int, str]:
+    """Hear what becomes of a process until its program runs: its pid (0: there is none), and what went wrong."""
+    pid, error = 0, ""
     while True:
         message = channel.hear()
-        if message is None:
-            return ""
-        if "error" in message:
-            return str(message["error"])
+        if message is None or "error" in message:
+            error = str(message["error"]) if message else ""
+            return pid or int.from_bytes(os.read(reader, 4), sys.byteorder), error
         if "debug" in message and options.debug:
             options.debug(message["debug"])
+        if message.get("stage") == "listener":
+            from .listener import hand_over  # few profiles notify
+
+            pid = int.from_bytes(os.read(reader, 4), sys.byteorder)
+            seccomp = init.spec["linux"]["seccomp"]
+            hand_over(seccomp, state.told(), pid=pid, number=message["fd"], release=channel.release)
 
 
-def _run_helper(init: Init, target: int, flags: int, options: EnterOptions) -> NoReturn:
+def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writer: int) -> NoReturn:
     try:
         execute_all([JoinContainer(target, flags, options.membership.task_files)])
         for place, fd in enumerate(options.stdio):
             os.dup2(fd, place)
         sender = options.send_console
-        kept = [0, 1, 2, init.channel.reader, init.channel.writer, *([sender.fd] if sender else [])]
-        birth = init.execution().birth
-        kept += [birth.announce] if birth else []
+        kept = [0, 1, 2, init.channel.reader, init.channel.writer, writer, *([sender.fd] if sender else [])]
         inherited.close_others([*kept, *range(3, 3 + options.preserve_fds)])
         init.report("nsexec container setup: in the namespaces of the container")
         init.report("child process in init()")
-        execute_all(_plan_entered(init, options), init.report if init.debug else None)
+        execute_all(_plan_entered(init, options, writer), init.report if init.debug else None)
     except Exception as error:
         with suppress(OSError):
             init.channel.tell({"error": str(error)})
@@ -161,7 +166,7 @@ def _run_helper(init: Init, target: int, flags: int, options: EnterOptions) -> N
         os._exit(127)
 
 
-def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
+def _plan_entered(init: Init, options: EnterOptions, announce: int) -> Iterator[Operation]:
     process = init.spec["process"]
     root = Root("/")
     root.attach()
@@ -171,8 +176,8 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     yield FindHome(root, process)
     execution = init.execution()
     yield MakeTrampoline(execution)
-    if execution.trampoline < 0:
-        yield EnterPidNamespace(execution)
+    if execution.trampoline < 0 or execution.birth is None:
+        yield EnterPidNamespace(execution, announce)
     limits = process.get("rlimits") or ()
     if execution.birth and execution.birth.processes:
         limits = [limit for limit in limits if limit["type"] != "RLIMIT_NPROC"]
@@ -188,6 +193,8 @@ def _plan_entered(init: Init, options: EnterOptions) -> Iterator[Operation]:
     root.close()
     yield from plan_process({**process, "rlimits": limits}, init)
     yield FindProgram(execution)
+    if process.get("noNewPrivileges") and not execution.filtered:
+        yield from init.privileges(process).filter
     yield DieWithParent(options.die_with_parent)
     init.report("setns_init: about to exec")
     yield from execution.plan()
@@ -226,22 +233,22 @@ class JoinContainer(Operation):
 
 
 class EnterPidNamespace(Operation):
-    """Go on as a child, where no trampoline is to bear it."""
+    """Go on as a child, where no trampoline bears it."""
 
-    def __init__(self, execution: Execution) -> None:
+    def __init__(self, execution: Execution, announce: int) -> None:
         self.execution = execution
+        self.announce = announce
 
     def __str__(self) -> str:
         return "enter the pid namespace"
 
     def execute(self) -> None:
-        birth, self.execution.birth = self.execution.birth, None
+        self.execution.birth = None
         pid = clone3(CLONE_PARENT)[0]
-        if birth and pid:
-            os.write(birth.announce, pid.to_bytes(4, sys.byteorder))
+        if pid:
+            os.write(self.announce, pid.to_bytes(4, sys.byteorder))
             os._exit(0)
-        if birth:
-            os.close(birth.announce)
+        os.close(self.announce)
 
 
 def plan_entered_process(

@@ -133,7 +133,7 @@ class Execution:
     def plan(self) -> Iterator[Operation]:
         """The end of the list."""
         if self.trampoline < 0 and self.filtered:
-            yield LoadFilter(self._init.seccomp, self._init.seccomp_flags)
+            yield LoadFilter(self._init.seccomp, self._init.seccomp_flags, self._init.channel)
         yield Execute(self)
 
 

@@ -98,6 +98,7 @@ class Init:
     def privileges(self, process: Mapping[str, Any]) -> Privileges:
         return Privileges(
             process,
+            self.channel,
             seccomp=self.seccomp,
             seccomp_flags=self.seccomp_flags,
             last_capability=self.last_capability,
@@ -167,6 +168,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield MakeTrampoline(execution)
     yield from plan_process(process, init)
     yield FindProgram(execution)
+    if process.get("noNewPrivileges") and not execution.filtered:
+        yield from init.privileges(process).filter  # now, because the creator is to hand its listener over
     init.report("init: closing the pipe to signal completion")
     init.debug = False
     # Before the creator hears of it, which may end at once then. One that ends without a word ends us: the pipe tells.

@@ -6,6 +6,8 @@ wants: the bounding set before the user changes, the other sets after it, the fi
 
 from __future__ import annotations
 
+import os
+
 from ..linux.capabilities import (
     apply_bounding,
     apply_sets,
@@ -28,13 +30,15 @@ if TYPE_CHECKING:
 class Privileges:
     """The operations of a process, by when they are due."""
 
-    def __init__(self, process: Mapping[str, Any], *, seccomp: bytes, seccomp_flags: int, last_capability: int) -> None:
+    def __init__(
+        self, process: Mapping[str, Any], channel: Channel, *, seccomp: bytes, seccomp_flags: int, last_capability: int
+    ) -> None:
         sets = process.get("capabilities") or {}
         self.before_user: Sequence[Operation] = [DropBounding(sets, last_capability)]
         self.after_user: list[Operation] = [SetCapabilities(sets)]
         if process.get("noNewPrivileges"):
             self.after_user.append(SetNoNewPrivileges())
-        self.filter: Sequence[Operation] = [LoadFilter(seccomp, seccomp_flags)] if seccomp else []
+        self.filter: Sequence[Operation] = [LoadFilter(seccomp, seccomp_flags, channel)] if seccomp else []
 
 
 def find_ungrantable(process: Mapping[str, Any]) -> Iterator[str]:
@@ -113,14 +117,19 @@ class ReceiveFilter(Operation):
 
 
 class LoadFilter(Operation):
-    """Install the seccomp filter."""
+    """Install the seccomp filter. Its listener, where it has one, goes to the creator (listener.py)."""
 
-    def __init__(self, program: bytes, flags: int) -> None:
+    def __init__(self, program: bytes, flags: int, channel: Channel) -> None:
         self.program = program
         self.flags = flags
+        self.channel = channel
 
     def __str__(self) -> str:
         return f"load the seccomp filter ({len(self.program) // 8} instructions)"
 
     def execute(self) -> None:
-        load_filter(self.program, self.flags)
+        listener = load_filter(self.program, self.flags)
+        if listener is not None:
+            self.channel.tell({"stage": "listener", "fd": listener})
+            self.channel.wait()
+            os.close(listener)

@@ -179,7 +179,9 @@ def _check_linux(linux: Mapping[str, Any], namespaces: Mapping[str, str]) -> Non
         _check_resources(linux["resources"])
     seccomp = linux.get("seccomp") or {}
     if seccomp.get("listenerPath"):
-        raise Unsupported("linux.seccomp.listenerPath: this runtime does not do that yet; leave it out")
+        return
+    if any(rule["action"] == "SCMP_ACT_NOTIFY" for rule in seccomp.get("syscalls") or ()):
+        raise InvalidOption("linux.seccomp.listenerPath", None, "the socket of an agent, for SCMP_ACT_NOTIFY")
     if seccomp.get("listenerMetadata"):
         raise InvalidOption(
             "linux.seccomp.listenerMetadata", seccomp["listenerMetadata"], "nothing without listenerPath"

@@ -109,7 +109,7 @@ def write_setting(
         number = error.errno or 0
         why = (because or {}).get(number, "") or _BECAUSE.get(number, "")
         cause = OSError(number, os.strerror(number) + (f": {why}" if why else ""), path)
-        raise KernelError(f"{option}: writing {value!r} to", cause) from error
+        raise KernelError(f"{option}: writing {value!r}", cause) from error
 
 
 _BECAUSE = {

@@ -76,7 +76,7 @@ def loads(content: str | bytes) -> Any:
             value, end = _c.make_scanner(_Context)(text, start)
             if not text[end:].strip(_SPACE):
                 return value
-        except StopIteration:
+        except (StopIteration, SystemError):  # the second for what ends in the middle, such as "{"
             pass
     import json  # for its words about the fault, or for want of _json
 

@@ -229,7 +229,11 @@ class V1(Cgroups):
     # --------------------------------------------------------------------------------------------
 
     def _relative(self, cgroups_path: str) -> str:
-        return scope_path(cgroups_path) if is_scope(cgroups_path) else parse_path(cgroups_path)
+        if not is_scope(cgroups_path):
+            return parse_path(cgroups_path)
+        if not self._units:
+            raise Unsupported(f"cgroup {cgroups_path}: systemd support for managing cgroups is not available here")
+        return scope_path(cgroups_path)
 
     def _named_path(self, path: str) -> str:
         from ...model.cgroup import parse_cgroup_path  # named cgroups are the engine's, which has the model

@@ -40,7 +40,8 @@ class InvalidOption(EngineError):
         self.option = option
         self.value = value
         self.expected = expected
-        super().__init__(f"{option}: {_shown(value)} is not valid; expected {expected}")
+        told = option if option.isprintable() else repr(option)
+        super().__init__(f"{told}: {_shown(value)} is not valid; expected {expected}")
 
 
 def _shown(value: object) -> str:

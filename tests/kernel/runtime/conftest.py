@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -168,3 +169,50 @@ def host(tmp_path, app, layer):
         for name in dict.fromkeys(host.names):
             host.delete(name)
         shutil.rmtree(run_root, ignore_errors=True)
+
+
+@pytest.fixture
+def command(app, tmp_path):
+    path = tmp_path / "stowage-runtime"
+    path.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S -E {app} stowage-runtime "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
+class Runtime:
+    def __init__(self, command, root, bundle):
+        self.command = command
+        self.root = root
+        self.bundle = bundle
+        self.id = f"stowage-test-{uuid.uuid4().hex[:8]}"
+
+    def __call__(self, *words, **options):
+        words = [self.command, "--root", self.root, *words]
+        return subprocess.run(words, capture_output=True, text=True, timeout=20, check=False, **options)
+
+    def configure(self, change):
+        path = self.bundle / "config.json"
+        spec = json.loads(path.read_text())
+        change(spec)
+        path.write_text(json.dumps(spec))
+
+    def status(self):
+        return json.loads(self("state", self.id).stdout)["status"]
+
+
+@pytest.fixture
+def runtime(command, tmp_path, layer):
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    shutil.copytree(layer, bundle / "rootfs", symlinks=True)
+    runtime = Runtime(command, str(tmp_path / "state"), bundle)
+    runtime("spec", "-b", str(bundle))
+
+    def sleeping(spec):
+        spec["process"].update(terminal=False, args=["sleep", "60"])
+        spec["linux"]["cgroupsPath"] = f"/{runtime.id}"
+
+    runtime.configure(sleeping)
+    yield runtime
+    runtime("delete", "--force", runtime.id)
+    assert [d for d, _dirs, _files in os.walk("/sys/fs/cgroup") if d.endswith(runtime.id)] == []

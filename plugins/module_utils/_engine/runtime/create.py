@@ -16,7 +16,15 @@ import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
 from ..linux.lean import dumps, suppress
-from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
+from ..linux.namespaces import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    CLONE_PARENT,
+    NAMESPACES,
+    clone3,
+    setns,
+)
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
 from ..linux.seccomp_profile import check_profile, parse_flags
@@ -32,6 +40,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .console import ConsoleSender
+    from .net_devices import Moves
 
 
 _KILL_TIMEOUT = 10.0
@@ -159,6 +168,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         init.execution().prepare()
         if not options.rootless:
             execute_all(plan_outside(init))
+        if init.linux.get("intelRdt") is not None:
+            _prepare_classes(state, init)
         pid, pidfd = _bear(init, ours, options)
         if init.sources:
             init.sources.close()
@@ -184,6 +195,16 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         os.close(fifo)
 
 
+def _prepare_classes(state: State, init: Init) -> None:
+    """The class of service of the container's caches; the state has to know what there is to be removed."""
+    from .intel_rdt import EnterClasses, check_intel_rdt  # few hosts have such a thing
+
+    classes = check_intel_rdt(init.linux["intelRdt"], state.id)
+    classes.prepare()
+    state.values["resctrl"] = classes.record
+    init.before = [*init.before, EnterClasses(classes.record)]
+
+
 def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
     """Clone the init into new namespaces, by way of a process that joins those that are given by their path."""
     flags, joined = CLONE_PARENT if options.as_sibling else 0, 0
@@ -198,7 +219,7 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
             flags |= flag
     cgroup = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if cgroup_directory else -1
     try:
-        if not joined:
+        if not joined and not flags & CLONE_NEWTIME:
             pid, pidfd = clone3(flags, cgroup=cgroup)
             if pid == 0:
                 os.close(ours.reader)
@@ -214,6 +235,9 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
 def _bear_in_joined(
     init: Init, ours: Channel, flags: int, paths: list[tuple[int, str]], cgroup: int
 ) -> tuple[int, int]:
+    from ..linux.timens import unshare_time  # most containers join nothing, and have the clocks of the host
+    from .time_offsets import parse_time_offsets  # the same
+
     reader, writer = os.pipe()
     # clone(CLONE_PARENT) so that the helper, too, has the parent that the init shall have.
     helper, helper_fd = clone3(flags & CLONE_PARENT)
@@ -221,6 +245,9 @@ def _bear_in_joined(
         status = 1
         try:
             _join(paths)
+            if flags & CLONE_NEWTIME:
+                unshare_time(parse_time_offsets(init.linux))
+                flags &= ~CLONE_NEWTIME
             pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
             if pid == 0:
                 os.close(ours.reader)
@@ -270,6 +297,26 @@ def _accompany(
     state: State, spec: Mapping[str, Any], channel: Channel, program: bytes, debug: Callable[[str], None] | None
 ) -> None:
     """Do for the init what it asks for, until it is ready and known to the state file."""
+    moved: list[Moves] = []
+    try:
+        _attend(state, spec, channel, program, debug, moved)
+    except BaseException:
+        for moves in moved:
+            moves.undo()
+        raise
+    finally:
+        for moves in moved:
+            os.close(moves.netns)
+
+
+def _attend(
+    state: State,
+    spec: Mapping[str, Any],
+    channel: Channel,
+    program: bytes,
+    debug: Callable[[str], None] | None,
+    moved: list[Moves],
+) -> None:
     pid = state.pid
     while True:
         message = channel.hear()
@@ -285,6 +332,10 @@ def _accompany(
             from .mappings import attend_birth  # imported already where there is a user namespace
 
             attend_birth(spec, pid)
+        elif message["stage"] == "devices":
+            from .net_devices import move_into  # few containers take devices of the host
+
+            moved.append(move_into(pid, spec["linux"]["netDevices"]))
         elif message["stage"] == "listener":
             from .listener import hand_over  # few profiles notify
 

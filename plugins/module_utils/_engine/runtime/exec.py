@@ -19,6 +19,7 @@ from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
 from ..linux.idmap import in_user_namespace
 from ..linux.lean import suppress
+from ..linux.mount_setattr import has_mount_setattr
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
 from ..linux.process import is_alive
@@ -30,7 +31,7 @@ from .devices import OpenConsole
 from .execution import Execution, FindProgram, MakeTrampoline
 from .init import DieWithParent, FindHome, Init, plan_process
 from .operations import Operation, execute_all
-from .process import BecomeNamespaceRoot, NewSession, RaiseRlimit, write_file
+from .process import BecomeNamespaceRoot, FreeAffinity, NewSession, RaiseRlimit, SealImports, write_file
 from .users import User, resolve_user
 
 TYPE_CHECKING = False
@@ -75,6 +76,7 @@ def enter_container(
         init.seccomp, init.seccomp_flags = compile_seccomp(spec)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
+        init.before = _plan_before(state, init)
         pid = _enter(state, init, ours, target, flags, options)
         return pid, os.pidfd_open(pid)
     except OSError as error:
@@ -83,6 +85,26 @@ def enter_container(
         os.close(target)
         with suppress(OSError):
             ours.close()
+
+
+def _plan_before(state: State, init: Init) -> Sequence[Operation]:
+    """What a process does before it is in the container's cgroup and namespaces."""
+    if not has_mount_setattr():
+        from ..linux import resolve  # what kernels without openat2(2) need: in there it could not be imported
+
+        del resolve
+    before: list[Operation] = [FreeAffinity()]
+    affinity = init.spec["process"].get("execCPUAffinity")
+    if affinity:
+        from .scheduling import plan_affinity  # rarely asked for
+
+        before, after = plan_affinity(affinity)
+        init.rare = [*after, *init.rare]
+    if state.values.get("resctrl"):
+        from .intel_rdt import EnterClasses  # few hosts have such a thing
+
+        before.append(EnterClasses(state.values["resctrl"]))
+    return before
 
 
 def _differing_namespaces(pid: int) -> int:
@@ -150,7 +172,7 @@ def _accompany(state: State, init: Init, channel: Channel, reader: int, options:
 
 def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writer: int) -> NoReturn:
     try:
-        execute_all([JoinContainer(target, flags, options.membership.task_files)])
+        execute_all([*init.before, SealImports(), JoinContainer(target, flags, options.membership.task_files)])
         for place, fd in enumerate(options.stdio):
             os.dup2(fd, place)
         sender = options.send_console

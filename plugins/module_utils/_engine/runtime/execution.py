@@ -5,8 +5,9 @@
 made early, as neither limits nor a filter are to hinder that, and entered last. What can be decided before the process
 is born is: the first use of memory costs a new one more than the work (0.3 ms of page faults for 0.03).
 
-Without a trampoline (another architecture, a SELinux label, which would apply to it in the program's stead, a filter
-that does not let it be entered) the program is executed from here, unless a link of procfs is on the way to it.
+Without a trampoline (another architecture, a label of SELinux or AppArmor, which would apply to it in the program's
+stead, a filter that does not let it be entered) the program is executed from here, unless a link of procfs is on the
+way to it.
 """
 
 from __future__ import annotations
@@ -76,8 +77,10 @@ class Execution:
 
     def machine(self) -> Machine | None:
         """Whose trampoline is to be used; None where it cannot be."""
-        if self.process.get("selinuxLabel"):
+        if self.process.get("selinuxLabel") or self.process.get("apparmorProfile"):
             return None
+        if self.birth and self.process.get("scheduler"):
+            return None  # what is borne does not inherit a deadline, nor what is to be reset on fork
         calls = _CALLS + (_CALLS_OF_BIRTH if self.birth else ())
         return own_machine() if permits(self.filtered_by, calls, partly=_PARTLY) else None
 

@@ -28,9 +28,11 @@ from .process import (
     BecomeNamespaceRoot,
     ChangeDirectory,
     ChangeUser,
+    FreeAffinity,
     JoinCgroup,
     NewSession,
     OwnStdio,
+    SealImports,
     SetHostname,
     SetOomScore,
     SetRlimit,
@@ -68,6 +70,8 @@ class Init:
         self.seccomp_flags = 0
         self.filter_follows = False
         self.last_capability = observe_last_capability()
+        self.rare = plan_rare(spec["process"], self.linux)
+        self.before: Sequence[Operation] = (FreeAffinity(),)
         self.stdio: Sequence[int] = ()
         self.send_console: ConsoleSender | None = None
         self.preserve_fds = 0
@@ -148,6 +152,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     spec, process = init.spec, init.spec["process"]
     # These first, because root of a user namespace is nobody to the files of v1 and of /proc.
     yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
+    yield from init.before
     if init.has("user"):
         # The creator writes the maps and the score for the OOM killer, for which a user namespace's root has no say.
         yield TellCreator(init.channel, "born")
@@ -159,6 +164,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
         yield SetHostname(spec.get("hostname") or "", spec.get("domainname") or "")
     if init.has_new("network"):
         yield LoopbackUp()
+    if init.linux.get("netDevices"):
+        yield TellCreator(init.channel, "devices")
     for name, value in (init.linux.get("sysctl") or {}).items():
         yield plan_sysctl(name, value)
     yield from plan_rootfs(init)
@@ -231,7 +238,9 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
         yield FinishReadOnly(mounted)
     if spec["root"].get("readonly"):
         yield MakeRootReadOnly(root)
-    yield PivotRoot(root, propagation, move=init.move_root)
+    pivot = PivotRoot(root, propagation, move=init.move_root)
+    yield SealImports()
+    yield pivot
 
 
 def _plan_mount(
@@ -255,11 +264,31 @@ def _plan_mount(
     return operation
 
 
+def plan_rare(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Sequence[Operation]:
+    """What most processes do without, so that they need not load it.
+
+    Planned by whoever makes the process: from inside the container nothing is imported any more.
+    """
+    operations: list[Operation] = []
+    if any(process.get(name) for name in ("scheduler", "ioPriority")) or any(
+        linux.get(name) for name in ("memoryPolicy", "personality")
+    ):
+        from .scheduling import plan_scheduling  # see above
+
+        operations += plan_scheduling(process, linux)
+    if process.get("apparmorProfile") or process.get("selinuxLabel"):
+        from .labels import plan_labels  # see above
+
+        operations += plan_labels(process)
+    return operations
+
+
 def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
     """What the process is: limits, user, privileges, directory. Used by exec too."""
     user = process.get("user") or {"uid": 0, "gid": 0}
     for limit in process.get("rlimits") or ():
         yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
+    yield from init.rare
     if not process.get("terminal"):
         yield OwnStdio(user["uid"])
     privileges = init.privileges(process)

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import os
 import resource
+import struct
+import sys
 
 from ..linux import inherited
+from ..linux.libc import check, libc
 from ..linux.namespaces import CLONE_NEWCGROUP, setdomainname, sethostname, unshare
 from ..linux.procfs import write_proc
 from .operations import Operation
@@ -37,6 +40,8 @@ RLIMITS = {
     "RLIMIT_RTTIME": 15,
 }
 _RLIM_INFINITY = (1 << 64) - 1
+# A bit for each of 8192 CPUs, as many as any kernel is built for.
+_ALL_CPUS = b"\xff" * 1024
 
 
 class JoinCgroup(Operation):
@@ -58,6 +63,30 @@ class JoinCgroup(Operation):
             write_file(path, "0")
         if self.namespace:
             unshare(CLONE_NEWCGROUP)
+
+
+class SealImports(Operation):
+    """Import nothing from here on: what Python would look for, it would look for in the container's own files."""
+
+    def __str__(self) -> str:
+        return "let go of the modules' path"
+
+    def execute(self) -> None:
+        sys.meta_path.clear()
+        sys.path.clear()
+
+
+class FreeAffinity(Operation):
+    """Run on all CPUs that the cgroup has, whatever whoever called us was bound to (as runc 1.3 and later do).
+
+    Linux 6.2 keeps an affinity that was asked for, also where a process joins a cgroup.
+    """
+
+    def __str__(self) -> str:
+        return "let go of the caller's CPU affinity"
+
+    def execute(self) -> None:
+        check(libc().sched_setaffinity(0, len(_ALL_CPUS), _ALL_CPUS))
 
 
 class WriteFile(Operation):
@@ -131,7 +160,7 @@ class SetHostname(Operation):
 
 
 class SetRlimit(Operation):
-    """One resource limit (setrlimit(2))."""
+    """One resource limit (prlimit(2))."""
 
     def __init__(self, name: str, soft: int, hard: int) -> None:
         self.name = name
@@ -142,12 +171,12 @@ class SetRlimit(Operation):
         return f"set {self.name} to {self.soft}, hard {self.hard}"
 
     def execute(self) -> None:
-        soft, hard = (-1 if value >= _RLIM_INFINITY else value for value in (self.soft, self.hard))
+        # The kernel's own numbers of 64 bits, all ones for no limit, on every architecture.
+        prlimit = getattr(libc(), "prlimit64", None) or libc().prlimit
         try:
-            resource.setrlimit(RLIMITS[self.name], (soft, hard))
-        except ValueError as error:
-            # Python's word for EPERM: raising a hard limit takes CAP_SYS_RESOURCE.
-            raise OSError(1, str(error)) from error
+            check(prlimit(0, RLIMITS[self.name], struct.pack("=QQ", self.soft, self.hard), None))
+        except PermissionError as error:
+            raise OSError(error.errno, f"{error.strerror}; raising a hard limit takes CAP_SYS_RESOURCE") from error
 
 
 class RaiseRlimit(Operation):

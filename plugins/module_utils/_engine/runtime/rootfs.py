@@ -122,13 +122,17 @@ class PivotRoot(Operation):
         self.root = root
         self.propagation = propagation
         self.move = move
+        if move:
+            from . import no_pivot  # now, because later there is nowhere to import it from; next to nobody needs it
+
+            del no_pivot
 
     def __str__(self) -> str:
         return f"change the root to {self.root.path}"
 
     def execute(self) -> None:
         if self.move:
-            from .no_pivot import move_root  # next to nobody needs it
+            from .no_pivot import move_root  # imported already
 
             move_root(self.root)
         else:

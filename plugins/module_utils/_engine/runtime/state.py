@@ -135,6 +135,10 @@ class State:
 
     def remove(self) -> None:
         """Forget the container. The directory holds files alone."""
+        if self.values.get("resctrl"):
+            from .intel_rdt import remove_classes  # few hosts have such a thing
+
+            remove_classes(self.values["resctrl"]["made"])
         for name in list_directory(self.directory):
             remove_if_exists(os.path.join(self.directory, name))
         with suppress(FileNotFoundError):

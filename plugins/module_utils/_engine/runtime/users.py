@@ -87,7 +87,7 @@ def _entries(text: str, count: int) -> Iterator[list[str]]:
 
 
 def _number(text: str) -> int | None:
-    if text.isascii() and text.isdigit() and int(text[:11]) <= _MAX_ID:
+    if text.isascii() and text.isdigit() and len(text) <= 40 and int(text) <= _MAX_ID:
         return int(text)
     return None
 

@@ -29,20 +29,7 @@ if TYPE_CHECKING:
 
     from .kinds import Kind
 
-# Parts of the specification that would be silently weaker if they were ignored.
-_NOT_YET = (
-    ("process", "apparmorProfile"),
-    ("process", "selinuxLabel"),
-    ("process", "scheduler"),
-    ("process", "ioPriority"),
-    ("process", "execCPUAffinity"),
-    ("linux", "timeOffsets"),
-    ("linux", "intelRdt"),
-    ("linux", "personality"),
-    ("linux", "mountLabel"),
-    ("linux", "memoryPolicy"),
-    ("linux", "netDevices"),
-)
+_RARE = ("timeOffsets", "memoryPolicy", "personality", "netDevices", "intelRdt")
 
 _NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2), Linux 4.11
 
@@ -73,12 +60,9 @@ def _read_regular(path: str) -> bytes:
 def validate_config(spec: Any) -> None:
     """Raise InvalidOption or Unsupported at the first thing that cannot be meant or done."""
     _hold(spec, CONFIG, "config.json")
-    for part, name in _NOT_YET:
-        if (spec.get(part) or {}).get(name):
-            raise Unsupported(f"{part}.{name}: this runtime does not do that yet; leave it out")
-    if spec.get("process") is not None:
-        _check_process(spec["process"])
     linux = spec.get("linux") or {}
+    if spec.get("process") is not None:
+        _check_process(spec["process"], linux)
     namespaces = _check_namespaces(spec, linux)
     _check_linux(linux, namespaces)
     validate_mounts(spec, namespaces)
@@ -87,10 +71,7 @@ def validate_config(spec: Any) -> None:
 def validate_process(process: Any) -> None:
     """The same for a process on its own (``exec --process``)."""
     _hold(process, PROCESS, "process")
-    for part, name in _NOT_YET:
-        if part == "process" and process.get(name):
-            raise Unsupported(f"process.{name}: this runtime does not do that yet; leave it out")
-    _check_process(process)
+    _check_process(process, {})
 
 
 def validate_resources(resources: Any) -> None:
@@ -108,7 +89,7 @@ def _hold(value: Any, kind: Kind, name: str) -> None:
         raise InvalidOption(where, fault.value, fault.expected) from None
 
 
-def _check_process(process: Mapping[str, Any]) -> None:
+def _check_process(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
     if not process["args"] or not process["args"][0]:
         raise InvalidOption("process.args", process["args"], "at least the program to run")
     size = process.get("consoleSize")
@@ -121,6 +102,14 @@ def _check_process(process: Mapping[str, Any]) -> None:
         seen.add(limit["type"])
         if limit["soft"] > limit["hard"]:
             raise InvalidOption(f"process.rlimits[{index}].soft", limit["soft"], f"at most hard, {limit['hard']}")
+    if process.get("scheduler") or process.get("execCPUAffinity"):
+        from .scheduling import check_process  # rarely asked for
+
+        check_process(process)
+    if process.get("apparmorProfile") or process.get("selinuxLabel") or linux.get("mountLabel"):
+        from .labels import check_labels  # rarely asked for
+
+        check_labels(process, linux)
 
 
 def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapping[str, str]:
@@ -135,8 +124,6 @@ def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapp
             _check_joined(f"linux.namespaces[{index}].path", path, kind)
     if namespaces.get("mount") != "":
         raise InvalidOption("linux.namespaces", sorted(namespaces), "a mount namespace of its own among them")
-    if "time" in namespaces and not namespaces["time"]:
-        raise Unsupported("linux.namespaces: a new time namespace is not supported yet; leave it out")
     for name in ("hostname", "domainname"):
         if spec.get(name) and "uts" not in namespaces:
             raise InvalidOption(name, spec[name], "nothing, because linux.namespaces has no uts namespace")
@@ -177,6 +164,8 @@ def _check_linux(linux: Mapping[str, Any], namespaces: Mapping[str, str]) -> Non
             _check_device(f"linux.devices[{index}]", device)
     if linux.get("resources"):
         _check_resources(linux["resources"])
+    if any(linux.get(name) is not None for name in _RARE):
+        _check_rare(linux, namespaces)
     seccomp = linux.get("seccomp") or {}
     if seccomp.get("listenerPath"):
         return
@@ -186,6 +175,28 @@ def _check_linux(linux: Mapping[str, Any], namespaces: Mapping[str, str]) -> Non
         raise InvalidOption(
             "linux.seccomp.listenerMetadata", seccomp["listenerMetadata"], "nothing without listenerPath"
         )
+
+
+def _check_rare(linux: Mapping[str, Any], namespaces: Mapping[str, str]) -> None:
+    """Each with the modules that do it, which most containers need nothing of."""
+    if linux.get("timeOffsets"):
+        from .time_offsets import parse_time_offsets  # see above
+
+        if namespaces.get("time") != "":
+            raise InvalidOption("linux.timeOffsets", linux["timeOffsets"], "nothing without a new time namespace")
+        parse_time_offsets(linux)
+    if linux.get("memoryPolicy") or linux.get("personality"):
+        from .scheduling import check_linux  # see above
+
+        check_linux(linux)
+    if linux.get("netDevices"):
+        from .net_devices import check_net_devices  # see above
+
+        check_net_devices(linux["netDevices"], namespaces)
+    if linux.get("intelRdt") is not None:
+        from .intel_rdt import check_intel_rdt  # see above
+
+        check_intel_rdt(linux["intelRdt"])
 
 
 def _check_device(where: str, device: Mapping[str, Any]) -> None:
@@ -215,5 +226,7 @@ def _check_sysctl(name: str, namespaces: Mapping[str, str]) -> None:
     kind = namespace_of_sysctl(name)
     if not kind:
         raise InvalidOption(f"linux.sysctl.{name}", name, "a setting that belongs to a namespace; this is the host's")
-    if kind not in namespaces:
-        raise InvalidOption(f"linux.sysctl.{name}", name, f"a {kind} namespace in linux.namespaces to go with it")
+    path = namespaces.get(kind)
+    if path is None or (path and os.path.samefile(path, f"/proc/self/ns/{NAMESPACES[kind][1]}")):
+        expected = f"a {kind} namespace in linux.namespaces to go with it, not that of the runtime"
+        raise InvalidOption(f"linux.sysctl.{name}", name, expected)

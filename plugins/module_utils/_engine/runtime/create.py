@@ -185,14 +185,18 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         return Created(state, pidfd, ours)
     except BaseException:
         if pid:
-            started = state.values["started"]
-            send_signal(pid, started, signal.SIGKILL)
-            wait_gone(pid, started, _KILL_TIMEOUT)
-            with suppress(ChildProcessError):
-                os.waitpid(pid, 0)
+            _end_init(pid, state.values["started"])
         raise
     finally:
         os.close(fifo)
+
+
+def _end_init(pid: int, started: int) -> None:
+    """Kill an init that is of no use, and all that is in its namespaces with it."""
+    send_signal(pid, started, signal.SIGKILL)
+    wait_gone(pid, started, _KILL_TIMEOUT)
+    with suppress(ChildProcessError):
+        os.waitpid(pid, 0)
 
 
 def _prepare_classes(state: State, init: Init) -> None:

@@ -253,6 +253,10 @@ def _plan_mount(
     source = entry.get("source") or ""
     if options.bind:
         source = os.path.join(init.bundle, source)
+    elif init.linux.get("mountLabel"):
+        from .labels import label_parameters  # few hosts have SELinux
+
+        options.parameters = label_parameters(fstype, options.parameters, init.linux["mountLabel"])
     if init.in_user_namespace and not options.bind:
         from .substitutes import plan_mount  # imported already where there is one
 

@@ -20,7 +20,7 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 _APPARMOR = "/sys/module/apparmor/parameters/enabled"
@@ -72,11 +72,11 @@ def plan_labels(process: Mapping[str, Any]) -> Iterator[Operation]:
         yield SetSelinuxLabel(label)
 
 
-def label_data(fstype: str, data: str, label: str) -> str:
-    """The data of mount(2) with the context of ``linux.mountLabel``, where that file system takes one."""
-    if not label or fstype not in _LABELLED or "context=" in data:
-        return data
-    return f'{data},context="{label}"'.lstrip(",")
+def label_parameters(fstype: str, parameters: Sequence[str], label: str) -> list[str]:
+    """The parameters of a mount, with the context of ``linux.mountLabel`` where that file system takes one."""
+    if fstype not in _LABELLED or any(parameter.partition("=")[0].endswith("context") for parameter in parameters):
+        return list(parameters)
+    return [*parameters, f"context={label}"]
 
 
 class SetAppArmorProfile(Operation):

@@ -131,7 +131,15 @@ class MountOptions:
     @property
     def data(self) -> str:
         """The file system's own options, as mount(2) takes them."""
-        return ",".join(self.parameters)
+        return ",".join(self.quoted_parameters())
+
+    def quoted_parameters(self) -> list[str]:
+        """The same one by one. A SELinux context has commas, and mount(2) takes it in quotes, unlike fsconfig(2)."""
+        quoted = []
+        for parameter in self.parameters:
+            name, _equals, value = parameter.partition("=")
+            quoted.append(f'{name}="{value}"' if name.endswith("context") and value[:1] != '"' else parameter)
+        return quoted
 
     def attributes(self) -> tuple[int, int]:
         """What mount_setattr(2) is to set and to clear: that alone which was asked for."""

@@ -86,7 +86,7 @@ class MountFilesystem(Operation):
             self._mount_aside()
         else:
             found = self.find_target()
-            data = ",".join([*self.inherited_mode(found), *options.parameters])
+            data = ",".join([*self.inherited_mode(found), *options.quoted_parameters()])
             with found or self.make_target() as target:
                 mount(self.source or self.fstype, fd_path(target), self.fstype, options.flags, data)
 

@@ -14,7 +14,7 @@ import fcntl
 import os
 import stat
 
-from ..errors import InvalidOption, NotFound, RuntimeFailed, Unsupported
+from ..errors import InvalidOption, NotFound, RuntimeFailed
 from ..linux.lean import loads
 from ..linux.namespaces import NAMESPACES
 from ..model.sysctl import namespace_of_sysctl

@@ -20,12 +20,13 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import bundle, launch, logs
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.observe import observe_runtime
+from tests.kernel.runtime.bundles import Bundle
 
 MODULE_UTILS = Path(bundle.__file__).parents[2]
 MAIN = "import sys\nfrom _engine.cli.main import main\nsys.exit(main(sys.argv))\n"
 APPLETS = (
     *("sh", "cat", "sleep", "id", "hostname", "ls", "echo", "touch", "pwd", "stat", "grep", "readlink", "wc", "seq"),
-    *("tty", "unshare", "true", "ip", "mkdir", "mknod", "head"),
+    *("tty", "unshare", "true", "ip", "mkdir", "mknod", "head", "find", "sort", "mount", "umount", "rm"),
 )
 
 
@@ -216,3 +217,13 @@ def runtime(command, tmp_path, layer):
     yield runtime
     runtime("delete", "--force", runtime.id)
     assert [d for d, _dirs, _files in os.walk("/sys/fs/cgroup") if d.endswith(runtime.id)] == []
+
+
+@pytest.fixture
+def box(app, layer):
+    """A bundle for `stowage-runtime`; nothing of it may be left."""
+    box = Bundle(app, layer)
+    try:
+        yield box
+    finally:
+        box.close()

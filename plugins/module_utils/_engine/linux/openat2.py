@@ -26,6 +26,7 @@ RESOLVE_IN_ROOT = 0x10
 _SYS_OPENAT2 = 437  # the same on every architecture
 # With ".." in a path the kernel gives up, EAGAIN, when anything is renamed or mounted meanwhile, be it elsewhere.
 _TRIES = 1000
+_TRIES_TO_MAKE = 50
 _MAX_LINKS = 40  # path_resolution(7)
 
 
@@ -97,8 +98,18 @@ class Root:
 
         Names that are missing on the way count as directories, as they do for runc: a link to nowhere has them made.
         """
-        names = self._resolve(path)
-        fd = os.dup(self.fd)
+        tries = _TRIES_TO_MAKE
+        while True:
+            tries -= 1
+            try:
+                return Descriptor(self._make(self._resolve(path), directory))
+            except OSError as error:
+                # A link has come where there was none: look again where it leads.
+                if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not tries:
+                    raise OSError(error.errno, error.strerror, path) from error
+
+    def _make(self, names: list[str], directory: bool) -> int:
+        fd, flags = os.dup(self.fd), os.O_DIRECTORY
         try:
             for count, name in enumerate(names, 1):
                 flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -113,10 +124,12 @@ class Root:
                 below = os.open(name, flags, dir_fd=fd)
                 os.close(fd)
                 fd = below
-        except OSError as error:
+            if not flags & os.O_DIRECTORY and stat.S_ISLNK(os.fstat(fd).st_mode):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+        except OSError:
             os.close(fd)
-            raise OSError(error.errno, error.strerror, path) from error
-        return Descriptor(fd)
+            raise
+        return fd
 
     def _resolve(self, path: str) -> list[str]:
         """The names that lead from the root to ``path`` without a link, as far as there are any now."""

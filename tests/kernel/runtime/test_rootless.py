@@ -61,7 +61,8 @@ def test_create_start_state_exec_ps_kill_delete(user):
     kept = stat.S_IMODE(os.stat(user.runtime_dir / "stowage/runtime").st_mode)
     assert kept == 0o1700, "what has no sticky bit in XDG_RUNTIME_DIR may be cleaned away"
     assert user.runtime("start", user.id).returncode == 0
-    assert user.runtime("exec", user.id, "sh", "-c", "id -u; echo $$; exit 3").stdout.split()[0] == "0"
+    done = user.runtime("exec", "--cap", "CAP_SYS_ADMIN", user.id, "sh", "-c", "id -u; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "0\n", "")
     assert user.detached("exec", "-d", user.id, "sleep", "61").returncode == 0
     pids = user.runtime("ps", "-f", "json", user.id)
     assert state["pid"] in json.loads(pids.stdout) and len(json.loads(pids.stdout)) == 2, pids.stderr

@@ -281,6 +281,30 @@ def test_the_group_of_terminals(bundle):
     assert f"gid={FIRST + 5}" in done.stdout, done.stderr
 
 
+def test_a_source_that_only_the_hosts_root_can_reach(bundle):
+    """And one in a directory of yet another user's: the runtime opens them before it lets go of its rights."""
+    for name, owner in (("one", 0), ("two", 4242)):
+        (bundle.directory / name / "deep").mkdir(parents=True)
+        (bundle.directory / name / "deep/file").write_text(f"{name}\n")
+        os.chown(bundle.directory / name, owner, owner)
+        os.chmod(bundle.directory / name, 0o700)
+
+    def change(spec):
+        for name in ("one", "two"):
+            source = str(bundle.directory / name / "deep")
+            spec["mounts"].append({"destination": f"/{name}", "type": "bind", "source": source, "options": ["rbind"]})
+
+    done = bundle.run("cat", "/one/file", "/two/file", change=change)
+    assert done.stdout == "one\ntwo\n", done.stderr
+    bundle.detached("sleep", "60", change=change)
+    assert bundle("exec", bundle.id, "cat", "/two/file").stdout == "two\n"
+
+
+def test_a_bundle_that_only_the_hosts_root_can_reach(bundle):
+    os.chmod(bundle.directory, 0o700)
+    assert bundle.run("id", "-u").stdout == "0\n"
+
+
 def test_its_own_streams_can_be_opened(bundle):
     def change(spec):
         spec["process"]["user"] = {"uid": 1000, "gid": 1000}

@@ -38,6 +38,8 @@ class Cgroups(ABC):
     kind: str  # "v1", "v2" or "systemd"
     # Whether prepare() puts the monitor in its place too, and so has to wait until there is one.
     places_monitor = True
+    # Whether a process cannot go into a container's cgroup by itself, and is to be put there by attach().
+    attaches = False
 
     def __init__(self, instance: str) -> None:
         self.instance = instance
@@ -104,6 +106,10 @@ class Cgroups(ABC):
     @abstractmethod
     def directories(self, cgroups_path: str) -> dict[str, str]:
         """Where the files of each controller are: by controller on v1, v2's one directory as ``""``."""
+
+    def attach(self, cgroups_path: str, pid: int) -> None:
+        """Put the process ``pid`` into the container's cgroup, where ``attaches`` says that this is how."""
+        raise NotImplementedError
 
     @abstractmethod
     def join(self, cgroups_path: str) -> None:

@@ -54,8 +54,9 @@ def unit_name(path: str, kind: str) -> str:
 class Units:
     """Calls to systemd. Each waits until systemd has done what was asked."""
 
-    def __init__(self, socket: str = SOCKET, *, timeout: float = 30.0) -> None:
+    def __init__(self, socket: str = SOCKET, *, user: int | None = None, timeout: float = 30.0) -> None:
         self._socket = socket
+        self._user = user
         self._timeout = timeout
 
     def start_slice(self, name: str, properties: Sequence[Property]) -> None:
@@ -101,11 +102,21 @@ class Units:
         with self._connect() as bus:
             self._stop(bus, name)
 
+    def attach(self, name: str, cgroup: str, pid: int) -> None:
+        """Put a process into a cgroup that a unit has in its own, also where we may not move it (systemd 238)."""
+        with self._connect() as bus:
+            _manager(bus, "AttachProcessesToUnit", "ssau", (name, cgroup, [pid]))
+
+    def control_group(self) -> str:
+        """The cgroup that this systemd is at the top of."""
+        with self._connect() as bus:
+            return str(bus.call(_SYSTEMD, _OBJECT, _PROPERTIES, "Get", "ss", (_MANAGER, "ControlGroup"))[0])
+
     # --------------------------------------------------------------------------------------------
 
     def _connect(self) -> Connection:
         try:
-            return Connection(self._socket)
+            return Connection(self._socket, user=self._user)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ECONNREFUSED):
                 raise Unsupported(f"systemd does not answer at {self._socket}; is it process 1 here?") from error

@@ -35,7 +35,7 @@ def events(runtime: Runtime, words: Words) -> int:
     state = runtime.state(identity)
     if state.status() in ("stopped", "creating"):
         raise Conflict(f"container {identity!r}: container with id {identity} is not running")
-    directories = runtime.cgroups().directories(state.cgroups_path) if state.cgroups_path else {}
+    directories = runtime.cgroups(state.cgroups_path).directories(state.cgroups_path) if state.cgroups_path else {}
     if words.flag("stats"):
         _write("stats", identity, observe_stats(directories, state.pid))
         return 0

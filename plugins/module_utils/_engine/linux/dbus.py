@@ -32,20 +32,23 @@ _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE
 
 
 class Connection:
-    """A connection to ``path``, a Unix socket. Close it, or use it in ``with``."""
+    """A connection to ``path``, a Unix socket. Close it, or use it in ``with``.
 
-    def __init__(self, path: str, *, timeout: float = 25.0) -> None:
+    ``user`` is who we are for the other side, where that is not our uid: in a user namespace.
+    """
+
+    def __init__(self, path: str, *, user: int | None = None, timeout: float = 25.0) -> None:
         self._serial = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._socket.settimeout(timeout)
         try:
             self._socket.connect(path)
             # BEGIN must not arrive together with the first message: systemd 252 then waits for more before it looks.
-            user = str(os.geteuid()).encode().hex().encode()
-            self._socket.sendall(b"\0AUTH EXTERNAL " + user + b"\r\nBEGIN\r\n")
+            name = str(os.geteuid() if user is None else user)
+            self._socket.sendall(b"\0AUTH EXTERNAL " + name.encode().hex().encode() + b"\r\nBEGIN\r\n")
             answer = self._socket.recv(512)
             if not answer.startswith(b"OK "):
-                raise BusError(f"{path} does not let user {os.geteuid()} in", answer.decode(errors="replace").strip())
+                raise BusError(f"{path} does not let user {name} in", answer.decode(errors="replace").strip())
         except OSError as error:
             self._socket.close()
             raise OSError(error.errno, error.strerror or str(error), path) from error

@@ -9,7 +9,10 @@ import errno
 import os
 
 from ..linux import mount as m
+from ..linux.lean import Descriptor
 from ..linux.mount import mount
+from ..linux.mount_api import make_mount, move_mount
+from ..linux.mount_setattr import has_mount_setattr
 from ..linux.openat2 import Root, fd_path
 from .mount_options import MountOptions
 from .operations import Operation
@@ -89,10 +92,21 @@ class MountCgroups(Operation):
                 mount("cgroup", target, hierarchy.fstype, self.flags & ~m.MS_RDONLY, data)
                 return
             except OSError as error:
+                if error.errno == errno.EBUSY and has_mount_setattr():
+                    # The same file system is there: the host's, where a user namespace has all of its /sys bound.
+                    _mount_on_top(hierarchy.fstype, target)
+                    return
                 # A cgroup namespace that another user namespace owns.
                 if error.errno != errno.EPERM or not hierarchy.mount_point:
                     raise
         mount(hierarchy.mount_point + hierarchy.path, target, flags=m.MS_BIND)
+
+
+def _mount_on_top(fstype: str, target: str) -> None:
+    """mount(2) refuses a second time of a file system on the same place; move_mount(2) does not."""
+    place = os.open(target, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    with Descriptor(place), Descriptor(make_mount(fstype, "cgroup", ())) as tree:
+        move_mount(tree, place)
 
 
 def observe_hierarchies() -> Iterator[Hierarchy]:

@@ -50,11 +50,23 @@ _compiled: dict[str, bytes] = {}
 
 
 class Membership:
-    """How an init joins its cgroup: files of v1 that it writes to, or a directory of v2 that it is born in."""
+    """How an init joins its cgroup: files of v1 that it writes to, or a directory of v2 that it is born in.
 
-    def __init__(self, task_files: Sequence[str] = (), directory: str = "") -> None:
+    Where there is ``attach``, that is called with its pid instead of the birth.
+    """
+
+    def __init__(
+        self, task_files: Sequence[str] = (), directory: str = "", attach: Callable[[int], None] | None = None
+    ) -> None:
         self.task_files = task_files
         self.directory = directory
+        self.attach = attach
+
+    def open_birthplace(self) -> int:
+        """A descriptor of the directory to be born in; -1 for none."""
+        if not self.directory or self.attach:
+            return -1
+        return os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 class CreateOptions:
@@ -141,6 +153,12 @@ def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
     return _compiled[key], parse_flags(profile)
 
 
+def _import_late_modules() -> None:
+    """All that an init may come to need, now: root of a user namespace may not be let in where we are installed."""
+    from ..linux import magic_links, tmpfs_file  # noqa: F401 -- the init finds them imported
+    from . import classic_mounts, copy_up, labels, mappings, no_pivot, scheduling, substitutes  # noqa: F401 -- the same
+
+
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     os.mkfifo(state.fifo, 0o600)
     fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -150,14 +168,14 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
         init.in_user_namespace |= options.in_user_namespace
         if init.in_user_namespace:
-            from . import mappings, substitutes  # noqa: F401 -- now, because its root may not see where we are installed
+            _import_late_modules()
         init.seccomp = options.seccomp
         if profile := (spec.get("linux") or {}).get("seccomp"):
             init.seccomp_flags = parse_flags(profile)
             init.filter_follows = not options.seccomp
         init.state = {**state.told(), "status": "creating"}
-        init.task_files = options.membership.task_files
-        init.cgroup_directory = options.membership.directory
+        init.task_files, init.cgroup_directory = options.membership.task_files, options.membership.directory
+        init.is_attached = options.membership.attach is not None
         init.stdio = options.stdio
         init.send_console = options.send_console
         init.preserve_fds = options.preserve_fds
@@ -166,8 +184,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         init.new_keyring = options.new_keyring
         init.debug = options.debug is not None
         init.execution().prepare()
-        if not options.rootless:
-            execute_all(plan_outside(init))
+        init.limits_devices = not options.rootless
+        execute_all(plan_outside(init))
         if init.linux.get("intelRdt") is not None:
             _prepare_classes(state, init)
         pid, pidfd = _bear(init, ours, options)
@@ -181,7 +199,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
             options.tell_birth(pid)
         # While the init is busy with its root.
         program = compile_seccomp(spec)[0] if init.filter_follows else b""
-        _accompany(state, spec, ours, program, options.debug)
+        _accompany(state, spec, ours, program, options)
         return Created(state, pidfd, ours)
     except BaseException:
         if pid:
@@ -212,7 +230,6 @@ def _prepare_classes(state: State, init: Init) -> None:
 def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
     """Clone the init into new namespaces, by way of a process that joins those that are given by their path."""
     flags, joined = CLONE_PARENT if options.as_sibling else 0, 0
-    cgroup_directory = options.membership.directory
     paths = []
     for entry in init.linux.get("namespaces") or ():
         flag = NAMESPACES[entry["type"]][0]
@@ -221,7 +238,7 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
             paths.append((flag, entry["path"]))
         elif flag != CLONE_NEWCGROUP:  # unshared by the init, once it is in its cgroup
             flags |= flag
-    cgroup = os.open(cgroup_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if cgroup_directory else -1
+    cgroup = options.membership.open_birthplace()
     try:
         if not joined and not flags & CLONE_NEWTIME:
             pid, pidfd = clone3(flags, cgroup=cgroup)
@@ -297,13 +314,11 @@ def _join(paths: list[tuple[int, str]]) -> None:
         os.close(fd)
 
 
-def _accompany(
-    state: State, spec: Mapping[str, Any], channel: Channel, program: bytes, debug: Callable[[str], None] | None
-) -> None:
+def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, program: bytes, options: CreateOptions) -> None:
     """Do for the init what it asks for, until it is ready and known to the state file."""
     moved: list[Moves] = []
     try:
-        _attend(state, spec, channel, program, debug, moved)
+        _attend(state, spec, channel, program, options, moved)
     except BaseException:
         for moves in moved:
             moves.undo()
@@ -318,10 +333,10 @@ def _attend(
     spec: Mapping[str, Any],
     channel: Channel,
     program: bytes,
-    debug: Callable[[str], None] | None,
+    options: CreateOptions,
     moved: list[Moves],
 ) -> None:
-    pid = state.pid
+    pid, debug, attach = state.pid, options.debug, options.membership.attach
     while True:
         message = channel.hear()
         if message is None:
@@ -332,7 +347,9 @@ def _attend(
             if debug:
                 debug(message["debug"])
             continue
-        if message["stage"] == "born":
+        if message["stage"] == "cgroup" and attach:
+            attach(pid)
+        elif message["stage"] == "born":
             from .mappings import attend_birth  # imported already where there is a user namespace
 
             attend_birth(spec, pid)

@@ -127,8 +127,7 @@ def _enter(state: State, init: Init, ours: Channel, target: int, flags: int, opt
     # With a listener, whose creator hands it over with the pid, it is Python that enters the pid namespace.
     birth = None if init.seccomp_flags & NEW_LISTENER else _plan_birth(options, init.spec["process"], writer)
     init.execution(birth).prepare()
-    directory = options.membership.directory
-    cgroup = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC) if directory else -1
+    cgroup = options.membership.open_birthplace()
     try:
         helper, helper_fd = clone3(0, cgroup=cgroup)
         if helper == 0:
@@ -172,6 +171,8 @@ def _accompany(state: State, init: Init, channel: Channel, reader: int, options:
 
 def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writer: int) -> NoReturn:
     try:
+        if options.membership.attach:
+            options.membership.attach(os.getpid())
         execute_all([*init.before, SealImports(), JoinContainer(target, flags, options.membership.task_files)])
         for place, fd in enumerate(options.stdio):
             os.dup2(fd, place)

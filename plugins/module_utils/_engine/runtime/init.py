@@ -40,7 +40,7 @@ from .process import (
     TryDirectory,
     plan_sysctl,
 )
-from .rootfs import BindRoot, MakeRootReadOnly, PivotRoot, Propagation, SetPropagation
+from .rootfs import BindRoot, MakeRootReadOnly, OpenRoot, PivotRoot, Propagation, SetPropagation
 from .users import resolve_user
 
 TYPE_CHECKING = False
@@ -66,6 +66,8 @@ class Init:
         self.state: Mapping[str, Any] = {}
         self.task_files: Sequence[str] = ()
         self.cgroup_directory = ""
+        self.is_attached = False
+        self.limits_devices = True
         self.seccomp = b""
         self.seccomp_flags = 0
         self.filter_follows = False
@@ -150,12 +152,15 @@ def _take_descriptors(init: Init) -> None:
 def plan_init(init: Init) -> Iterator[Operation]:
     """The operations, in order."""
     spec, process = init.spec, init.spec["process"]
-    # These first, because root of a user namespace is nobody to the files of v1 and of /proc.
+    if init.is_attached:
+        yield TellCreator(init.channel, "cgroup")
+    # This first, because root of a user namespace is nobody to the files of v1.
     yield JoinCgroup(init.task_files, namespace=init.has_new("cgroup"))
     yield from init.before
     if init.has("user"):
         # The creator writes the maps and the score for the OOM killer, for which a user namespace's root has no say.
         yield TellCreator(init.channel, "born")
+        yield OpenRoot(init.root)
         yield BecomeNamespaceRoot()
     elif process.get("oomScoreAdj") is not None:
         yield SetOomScore(process["oomScoreAdj"], user_namespace=init.in_user_namespace)
@@ -190,8 +195,9 @@ def plan_init(init: Init) -> Iterator[Operation]:
 
 def plan_outside(init: Init) -> Iterator[Operation]:
     """What the creator does before the init is born, because root of a user namespace may not."""
-    yield LimitDevices(init.task_files, init.cgroup_directory, device_rules(init.linux))
-    if needs_sources(init.spec):
+    if init.limits_devices:
+        yield LimitDevices(init.task_files, init.cgroup_directory, device_rules(init.linux))
+    if needs_sources(init.spec) and os.geteuid() == 0:  # an ordinary user is no less in its namespace than here
         from .sources import OpenSources, Sources  # few containers need it
 
         init.sources = Sources()

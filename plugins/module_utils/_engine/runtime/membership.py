@@ -19,7 +19,10 @@ _THREADED = frozenset(("cpu", "cpuset", "perf_event", "pids"))
 
 def membership_of(cgroups: Cgroups, cgroups_path: str) -> Membership:
     """Of a cgroup that is there."""
-    return Membership(cgroups.task_files(cgroups_path), cgroups.payload_directory(cgroups_path))
+    membership = Membership(cgroups.task_files(cgroups_path), cgroups.payload_directory(cgroups_path))
+    if cgroups.attaches:
+        membership.attach = lambda pid: cgroups.attach(cgroups_path, pid)
+    return membership
 
 
 def find_membership(cgroups_path: str, instance: str, pid: int = 0) -> Membership:
@@ -30,7 +33,7 @@ def find_membership(cgroups_path: str, instance: str, pid: int = 0) -> Membershi
     """
     if not cgroups_path:
         return Membership()
-    membership = membership_of(open_cgroups(instance), cgroups_path)
+    membership = membership_of(open_cgroups(instance, cgroups_path), cgroups_path)
     if pid and membership.directory and not membership.task_files and not _takes_processes(membership.directory):
         membership.directory = _directory_of(pid, membership.directory)
     return membership

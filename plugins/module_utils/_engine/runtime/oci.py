@@ -38,10 +38,10 @@ class Runtime:
         self.debug: Callable[[str], None] | None = None
         self.warn: Callable[[str], None] = lambda message: None
 
-    def cgroups(self) -> Cgroups:
+    def cgroups(self, cgroups_path: str) -> Cgroups:
         from ..cgroup.manager import open_cgroups  # state and start have no need of cgroups
 
-        return open_cgroups(self.instance)
+        return open_cgroups(self.instance, cgroups_path)
 
     def state(self, identity: str) -> State:
         return load_state(self.root, identity)
@@ -89,7 +89,7 @@ class Runtime:
         number = parse_signal("kill", signal)
         state = self.state(identity)
         if number == 9 and state.cgroups_path and not state.has_own_pids():
-            cgroups = self.cgroups()
+            cgroups = self.cgroups(state.cgroups_path)
             if cgroups.processes(state.cgroups_path):
                 cgroups.kill(state.cgroups_path)
                 return
@@ -99,7 +99,7 @@ class Runtime:
             if not everyone:
                 raise
         if number == 9 and state.status() == "paused":
-            self.cgroups().freeze(state.cgroups_path, False)  # v1: what is frozen does not die
+            self.cgroups(state.cgroups_path).freeze(state.cgroups_path, False)  # v1: what is frozen does not die
 
     def delete(self, identity: str, *, force: bool) -> None:
         """Remove a container; with ``force`` kill it first, and say nothing where there is none."""
@@ -111,7 +111,7 @@ class Runtime:
             if force and not os.path.exists(os.path.join(self.root, parse_id(identity))):
                 return
             raise
-        delete_state(state, self.cgroups() if state.cgroups_path else None, force=force)
+        delete_state(state, self.cgroups(state.cgroups_path) if state.cgroups_path else None, force=force)
         if os.path.isdir(os.path.join(self.root, f".notify-{identity}")):
             from .notify import remove_notify  # for containers that a unit of Type=notify runs
 
@@ -126,13 +126,13 @@ class Runtime:
             raise Conflict(f"container {identity!r} is {status}: container not {wanted}")
         if not state.cgroups_path:
             raise Conflict(f"container {identity!r} has no cgroup of its own to be stopped in")
-        self.cgroups().freeze(state.cgroups_path, frozen)
+        self.cgroups(state.cgroups_path).freeze(state.cgroups_path, frozen)
 
     def processes(self, identity: str) -> list[int]:
         """The pids in a container."""
         state = self.state(identity)
         if state.cgroups_path:
-            return self.cgroups().processes(state.cgroups_path)
+            return self.cgroups(state.cgroups_path).processes(state.cgroups_path)
         if state.status() == "stopped":
             return []
         from .rootless_cgroup import list_namespace  # root's containers have a cgroup

@@ -18,7 +18,7 @@ from .create import Created, CreateOptions, create_container
 from .exec import wait_exit
 from .membership import membership_of
 from .privileges import find_ungrantable
-from .rootless import check_namespaces
+from .rootless import check_ordinary
 from .state import SPEC_FILE, parse_id
 from .validate import read_config
 
@@ -105,11 +105,11 @@ def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
     if not spec.get("process"):
         raise Unsupported("config.json: process: there is nothing to create without it")
     if os.geteuid() != 0:
-        check_namespaces(linux)
+        check_ordinary(spec)
     if runtime.rootless:
         from .rootless_cgroup import choose_cgroup  # root's containers are where root says
 
-        choose_cgroup(spec, identity, runtime.instance)
+        choose_cgroup(spec, identity, runtime.instance, systemd="systemd-cgroup" in runtime.given)
         return spec
     systemd = "systemd-cgroup" in runtime.given
     linux["cgroupsPath"] = place_container(linux.get("cgroupsPath") or "", identity, runtime.instance, systemd=systemd)
@@ -152,7 +152,8 @@ def _create(
         if cgroups:
             options.membership = membership_of(cgroups, path)
         options.debug = runtime.debug
-        for warning in find_ungrantable(spec["process"]):
+        user = any(entry["type"] == "user" for entry in spec["linux"].get("namespaces") or ())
+        for warning in find_ungrantable(spec["process"], user_namespace=user):
             runtime.warn(warning)
         created = create_container(runtime.root, identity, bundle, spec, options)
     except BaseException:
@@ -174,7 +175,8 @@ def _create(
 
 
 def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any], resources: Resources) -> Cgroups:
-    cgroups, path = runtime.cgroups(), spec["linux"]["cgroupsPath"]
+    path = spec["linux"]["cgroupsPath"]
+    cgroups = runtime.cgroups(path)
     try:
         cgroups.prepare_resources(path, resources, _properties(spec, path))
     except KernelError as error:

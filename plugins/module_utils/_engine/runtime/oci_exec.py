@@ -45,7 +45,8 @@ def enter(runtime: Runtime, state: State, process: dict[str, Any], entry: Entry)
     check_descriptors(3, entry.preserve_fds)
     options = EnterOptions()
     options.debug = runtime.debug
-    for warning in find_ungrantable(process):
+    user = any(entry["type"] == "user" for entry in (state.spec().get("linux") or {}).get("namespaces") or ())
+    for warning in find_ungrantable(process, user_namespace=user):
         runtime.warn(warning)
     options.membership = find_membership(state.cgroups_path, runtime.instance, state.pid)
     if entry.subcgroups:

@@ -41,10 +41,13 @@ class Privileges:
         self.filter: Sequence[Operation] = [LoadFilter(seccomp, seccomp_flags, channel)] if seccomp else []
 
 
-def find_ungrantable(process: Mapping[str, Any]) -> Iterator[str]:
-    """What a process asks for and cannot have: told, but no reason to fail (runtime-spec, config.md, Process)."""
+def find_ungrantable(process: Mapping[str, Any], *, user_namespace: bool = False) -> Iterator[str]:
+    """What a process asks for and cannot have: told, but no reason to fail (runtime-spec, config.md, Process).
+
+    In another ``user_namespace`` it has all, whatever we have (user_namespaces(7), Capabilities).
+    """
     sets = process.get("capabilities") or {}
-    grantable = capget()[1]
+    grantable = -1 if user_namespace else capget()[1]
     refused: dict[str, None] = {}
     for names in sets.values():
         refused.update(dict.fromkeys(split_grantable(names or (), grantable)[1]))

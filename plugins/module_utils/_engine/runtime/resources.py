@@ -49,7 +49,7 @@ def update_container(runtime: Runtime, identity: str, values: Any) -> None:
         raise Conflict(f"cannot update container {identity!r}: it is {status}: container not running")
     if not state.cgroups_path:
         raise Conflict(f"cannot update container {identity!r}: it has no cgroup of its own")
-    runtime.cgroups().update_resources(state.cgroups_path, Resources(values))
+    runtime.cgroups(state.cgroups_path).update_resources(state.cgroups_path, Resources(values))
 
 
 def spell(value: Any) -> Any:

@@ -15,7 +15,7 @@ import os
 
 from ..linux import mount as m
 from ..linux.mount import mount, pivot_root, umount2
-from ..linux.mount_api import AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE, move_mount, open_tree
+from ..linux.mount_api import AT_RECURSIVE, clone_tree, move_mount
 from ..linux.mount_setattr import MOUNT_ATTR_RDONLY, has_mount_setattr, mount_setattr
 from ..linux.openat2 import Root
 from .mount_options import PROPAGATION
@@ -56,6 +56,19 @@ class SetPropagation(Operation):
             mount("none", "/", flags=self.propagation.before | m.MS_REC)
 
 
+class OpenRoot(Operation):
+    """Open the root while we are who we were: another user namespace's root may not be let into the directory above."""
+
+    def __init__(self, root: Root) -> None:
+        self.root = root
+
+    def __str__(self) -> str:
+        return f"open the root file system {self.root.path}"
+
+    def execute(self) -> None:
+        self.root.attach()
+
+
 class BindRoot(Operation):
     """Make the root a mount of its own, as pivot_root(2) wants it, and open it."""
 
@@ -76,12 +89,12 @@ class BindRoot(Operation):
                 mount("none", path, flags=self.propagation.root)
             self.root.attach()
             return
-        tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | AT_RECURSIVE)
+        if self.root.fd < 0:
+            self.root.attach()
+        tree = clone_tree(self.root.fd, AT_RECURSIVE)
         if self.propagation.root:
             mount_setattr(tree, 0, 0, propagation=self.propagation.root)
-        target = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        move_mount(tree, target)
-        os.close(target)
+        move_mount(tree, self.root.fd)
         self.root.attach(tree)
 
 

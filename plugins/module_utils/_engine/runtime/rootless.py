@@ -45,9 +45,18 @@ def default_root() -> str:
     return os.path.join(directory, "stowage", "runtime")
 
 
-def check_namespaces(linux: Mapping[str, Any]) -> None:
-    """Raise InvalidOption where the kernel would let an ordinary user make no namespace at all."""
+def check_ordinary(spec: Mapping[str, Any]) -> None:
+    """Raise InvalidOption for what the kernel lets an ordinary user have in no container."""
+    linux = spec.get("linux") or {}
     types = sorted(entry["type"] for entry in linux.get("namespaces") or ())
     if "user" not in types:
         expected = "a user namespace among them: an ordinary user makes no container without (see `spec --rootless`)"
         raise InvalidOption("linux.namespaces", types, expected)
+    if linux.get("netDevices"):
+        expected = "nothing: an ordinary user gives no interface away"
+        raise InvalidOption("linux.netDevices", linux["netDevices"], expected)
+    for index, entry in enumerate(spec.get("mounts") or ()):
+        mapped = {"idmap", "ridmap"} & {option.partition("=")[0] for option in entry.get("options") or ()}
+        if mapped or entry.get("uidMappings"):
+            expected = "a mount that is not mapped: an ordinary user may map none"
+            raise InvalidOption(f"mounts[{index}].options", entry.get("options"), expected)

@@ -11,8 +11,9 @@ from __future__ import annotations
 import os
 
 from ..cgroup.manager import open_cgroups
+from ..cgroup.place import place_container
 from ..cgroup.v2.tree import own_cgroup
-from ..errors import EngineError, InvalidOption, KernelError, RuntimeFailed
+from ..errors import EngineError, KernelError, RuntimeFailed
 from ..linux.cgroupfs import observe_hierarchies
 from ..linux.files import list_directory
 
@@ -20,22 +21,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_USER_SLICE = "user.slice"
 
-def choose_cgroup(spec: dict[str, Any], identity: str, instance: str) -> None:
-    """Choose the cgroup: ``linux.cgroupsPath`` becomes an absolute path, or stays ``slice:prefix:name``, or becomes ""
-    where the container shares its creator's."""
+
+def choose_cgroup(spec: dict[str, Any], identity: str, instance: str, *, systemd: bool) -> None:
+    """Make ``linux.cgroupsPath`` a path, or ``slice:prefix:name`` of the user's own systemd, or "" where the container
+    shares its creator's cgroup. Raises InvalidOption, RuntimeFailed."""
     linux = spec["linux"]
-    if linux.get("netDevices"):
-        raise InvalidOption(
-            "linux.netDevices", linux["netDevices"], "nothing: an ordinary user gives away no interface"
-        )
     path = linux.get("cgroupsPath") or ""
-    if not path or not (path.startswith("/") or ":" in path):
-        base = find_delegated(instance)
-        name = path or f"{instance}-{identity}"
-        linux["cgroupsPath"] = f"{base.rstrip('/')}/{name}" if base else ""
-        if not base and (path or wants_limits(linux.get("resources") or {})):
-            raise RuntimeFailed(explain_no_cgroup("linux.cgroupsPath" if path else "linux.resources"))
+    if systemd:
+        path = f"{_USER_SLICE}{path}" if path.startswith(":") else path or f"{_USER_SLICE}:{instance}:{identity}"
+    if systemd or path.startswith("/") or ":" in path:
+        linux["cgroupsPath"] = place_container(path, identity, instance, systemd=systemd)
+        return
+    base = find_delegated(instance)
+    linux["cgroupsPath"] = f"{base.rstrip('/')}/{path or f'{instance}-{identity}'}" if base else ""
+    if not base and (path or wants_limits(linux.get("resources") or {})):
+        raise RuntimeFailed(explain_no_cgroup("linux.cgroupsPath" if path else "linux.resources"))
 
 
 def explain_no_cgroup(option: str) -> str:

@@ -12,6 +12,7 @@ competes with its siblings by its weight, and which a container that may write t
 
 from __future__ import annotations
 
+import errno
 import os
 
 from ...errors import Conflict, KernelError, NotFound, Unsupported
@@ -156,7 +157,8 @@ class V2(Cgroups):
                 kill_processes(lambda: list_pids(directory), rounds=1)
                 apply_frozen(directory, False)
         except OSError as error:
-            raise KernelError("killing a container's processes", error) from error
+            if error.errno != errno.ENODEV:  # systemd removed it just now: nothing was in it
+                raise KernelError("killing a container's processes", error) from error
 
     def is_frozen(self, cgroups_path: str) -> bool:
         return is_frozen(self._payload(cgroups_path))

@@ -11,7 +11,7 @@ import select
 
 from ..errors import RuntimeFailed
 from ..linux.inherited import reset_signals
-from ..linux.lean import dumps
+from ..linux.lean import dumps, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,20 +20,28 @@ if TYPE_CHECKING:
 
 
 def run_hooks(
-    spec: Mapping[str, Any], stage: str, state: Mapping[str, Any], env: Mapping[str, str] | None = None
+    spec: Mapping[str, Any],
+    stage: str,
+    state: Mapping[str, Any],
+    *,
+    env: Mapping[str, str] | None = None,
+    directory: str | int = "",
 ) -> None:
     """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout.
 
-    ``env`` is for hooks that say nothing of theirs: runc's startContainer hooks have that of the process.
+    ``env`` is for hooks that say nothing of theirs: runc's startContainer hooks have that of the process. Of
+    ``directory`` the specification says nothing; with runc it is the root file system for createContainer hooks, and
+    the bundle for those that run in the runtime's namespaces.
     """
+    directory = directory or (state["bundle"] if stage not in ("createContainer", "startContainer") else "")
     for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
-        status = _run(hook, dumps(state).encode(), env or {})
+        status = _run(hook, dumps(state).encode(), env or {}, directory)
         if status != 0:
             why = "not done within its timeout" if status is None else f"failed with status {status}"
             raise RuntimeFailed(f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}")
 
 
-def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str]) -> int | None:
+def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], directory: str | int) -> int | None:
     source = os.memfd_create("state")
     os.write(source, stdin)
     os.lseek(source, 0, os.SEEK_SET)
@@ -42,6 +50,9 @@ def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str]) ->
         try:
             os.dup2(source, 0)
             reset_signals()
+            if directory != "":
+                with suppress(FileNotFoundError):  # a bundle may be gone when its container is deleted
+                    os.chdir(directory)
             given = hook.get("env")
             env = dict(inherited) if given is None else dict(item.partition("=")[::2] for item in given)
             os.execve(hook["path"], list(hook.get("args") or [hook["path"]]), env)

@@ -189,7 +189,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
     yield TellCreator(init.channel, "ready")
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
-        yield RunHooks(spec, "startContainer", init.state, execution.variables())
+        yield RunHooks(spec, "startContainer", init.state, env=execution.variables())
     yield from execution.plan()
 
 
@@ -226,7 +226,7 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
     if hooks.get("prestart") or hooks.get("createRuntime"):
         yield TellCreator(init.channel, "namespaces")
     if hooks.get("createContainer"):
-        yield RunHooks(spec, "createContainer", init.state)
+        yield RunHooks(spec, "createContainer", init.state, root=root)
     if process.get("terminal") and init.send_console:
         size = process.get("consoleSize") or {}
         owner = (process.get("user") or {}).get("uid", 0)
@@ -352,21 +352,28 @@ class MakeWorkingDirectory(Operation):
 
 
 class RunHooks(Operation):
-    """The hooks of a stage that belongs to the container's own namespaces."""
+    """The hooks of a stage that belongs to the container's own namespaces, in its ``root`` where that is given."""
 
     def __init__(
-        self, spec: Mapping[str, Any], stage: str, state: Mapping[str, Any], env: Mapping[str, str] | None = None
+        self,
+        spec: Mapping[str, Any],
+        stage: str,
+        state: Mapping[str, Any],
+        *,
+        env: Mapping[str, str] | None = None,
+        root: Root | None = None,
     ) -> None:
         self.spec = spec
         self.stage = stage
         self.state = state
         self.env = env
+        self.root = root
 
     def __str__(self) -> str:
         return f"run the {self.stage} hooks"
 
     def execute(self) -> None:
-        run_hooks(self.spec, self.stage, self.state, self.env)
+        run_hooks(self.spec, self.stage, self.state, env=self.env, directory=self.root.fd if self.root else "")
 
 
 class DieWithParent(Operation):

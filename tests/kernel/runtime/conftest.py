@@ -48,6 +48,15 @@ def app(tmp_path_factory):
     return directory
 
 
+@pytest.fixture
+def command(app, tmp_path):
+    """`stowage-runtime` as one file, which other programs can start."""
+    path = tmp_path / "stowage-runtime"
+    path.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S -E {app} stowage-runtime "$@"\n')
+    path.chmod(0o755)
+    return str(path)
+
+
 @pytest.fixture(scope="session")
 def layer(tmp_path_factory):
     """An unpacked image layer: busybox, and the users of a small distribution."""
@@ -170,14 +179,6 @@ def host(tmp_path, app, layer):
         for name in dict.fromkeys(host.names):
             host.delete(name)
         shutil.rmtree(run_root, ignore_errors=True)
-
-
-@pytest.fixture
-def command(app, tmp_path):
-    path = tmp_path / "stowage-runtime"
-    path.write_text(f'#!/bin/sh\nexec /usr/bin/python3 -I -S -E {app} stowage-runtime "$@"\n')
-    path.chmod(0o755)
-    return str(path)
 
 
 class Runtime:

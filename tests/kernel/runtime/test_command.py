@@ -1,17 +1,13 @@
-"""``stowage-runtime`` as people and podman call it."""
+"""``stowage-runtime`` as people call it; podman and containerd have tests of their own."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
-import uuid
 
 import pytest
-
-from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
 
 
 def test_create_start_state_kill_delete(runtime, tmp_path):
@@ -132,34 +128,3 @@ def test_hooks_of_every_stage(runtime, tmp_path):
 def test_version_and_features(runtime):
     assert runtime("--version").stdout.startswith("stowage-runtime version ")
     assert "CAP_CHOWN" in json.loads(runtime("features").stdout)["linux"]["capabilities"]
-
-
-@pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
-def test_podman_runs_it(command, layer, tmp_path):
-    """A whole life under podman: run, logs, exec, exec on a terminal, stop, rm."""
-    shutil.copytree(layer, tmp_path / "rootfs", symlinks=True)
-    name = f"stowage-test-{uuid.uuid4().hex[:8]}"
-    base = ["podman", "--runtime", command, "--cgroup-manager=cgroupfs", "--root", str(tmp_path / "podman")]
-    run_root = f"/run/{name}"  # podman takes 50 characters at most
-    base += ["--runroot", run_root, "--tmpdir", f"{run_root}/tmp"]
-    base += ["--storage-driver", "vfs", "--events-backend", "none", "--runtime-flag", f"root={run_root}/runtime"]
-
-    def podman(*words):
-        return subprocess.run([*base, *words], capture_output=True, text=True, timeout=60, check=False)
-
-    limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]  # the host may lack CAP_SYS_RESOURCE
-    run = ["run", "-d", "--name", name, "--network", "none", *limits, "--rootfs", str(tmp_path / "rootfs")]
-    try:
-        done = podman(*run, "sh", "-c", "trap 'exit 3' TERM; echo hello; while :; do sleep 0.1; done")
-        assert done.returncode == 0, done.stderr
-        assert podman("exec", name, "sh", "-c", "echo inside; exit 4").returncode == 4
-        assert podman("exec", "-t", name, "tty").stdout.strip() == "/dev/pts/0"
-        assert podman("logs", name).stdout == "hello\n"
-        assert podman("stop", name).returncode == 0
-        assert podman("inspect", "-f", "{{.State.ExitCode}}", name).stdout.strip() == "3"
-        assert podman("rm", name).returncode == 0
-    finally:
-        podman("rm", "-f", name)
-        for mount in sorted((path for path in observe_mounts() if name in path or str(tmp_path) in path), reverse=True):
-            subprocess.run(["umount", mount], check=False)
-        shutil.rmtree(run_root, ignore_errors=True)

@@ -12,11 +12,14 @@ import select
 from ..errors import RuntimeFailed
 from ..linux.inherited import reset_signals
 from ..linux.lean import dumps, suppress
+from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from ..linux.openat2 import Root
 
 
 def run_hooks(
@@ -70,3 +73,28 @@ def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], di
     if not done:
         return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+class RunHooks(Operation):
+    """The hooks of a stage that belongs to the container's own namespaces, in its ``root`` where that is given."""
+
+    def __init__(
+        self,
+        spec: Mapping[str, Any],
+        stage: str,
+        state: Mapping[str, Any],
+        *,
+        env: Mapping[str, str] | None = None,
+        root: Root | None = None,
+    ) -> None:
+        self.spec = spec
+        self.stage = stage
+        self.state = state
+        self.env = env
+        self.root = root
+
+    def __str__(self) -> str:
+        return f"run the {self.stage} hooks"
+
+    def execute(self) -> None:
+        run_hooks(self.spec, self.stage, self.state, env=self.env, directory=self.root.fd if self.root else "")

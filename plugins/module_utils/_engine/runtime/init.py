@@ -18,7 +18,7 @@ from .channel import Channel, TellCreator
 from .covers import CloseCovers, Covers, MakeReadOnly, Mask
 from .devices import LimitDevices, OpenConsole, device_rules, plan_devices
 from .execution import Environment, Execution, FindProgram, MakeTrampoline
-from .hooks import run_hooks
+from .hooks import RunHooks
 from .loopback import LoopbackUp
 from .mount_options import needs_sources, parse_mount_options
 from .mounts import FinishReadOnly, MountFilesystem, destination_of
@@ -349,31 +349,6 @@ class MakeWorkingDirectory(Operation):
             self.root.make_directories(self.process["cwd"])
         except OSError:
             return  # ChangeDirectory tells what is wrong with it.
-
-
-class RunHooks(Operation):
-    """The hooks of a stage that belongs to the container's own namespaces, in its ``root`` where that is given."""
-
-    def __init__(
-        self,
-        spec: Mapping[str, Any],
-        stage: str,
-        state: Mapping[str, Any],
-        *,
-        env: Mapping[str, str] | None = None,
-        root: Root | None = None,
-    ) -> None:
-        self.spec = spec
-        self.stage = stage
-        self.state = state
-        self.env = env
-        self.root = root
-
-    def __str__(self) -> str:
-        return f"run the {self.stage} hooks"
-
-    def execute(self) -> None:
-        run_hooks(self.spec, self.stage, self.state, env=self.env, directory=self.root.fd if self.root else "")
 
 
 class DieWithParent(Operation):

@@ -29,13 +29,14 @@ DEFAULT_DEVICES = {
     "/dev/urandom": (1, 9),
     "/dev/tty": (5, 0),
 }
-# What docker and runc let every container do: make nodes of any kind, and open the default devices and terminals.
+# What runc lets every container do: make nodes of any kind, and open the default devices and terminals. Docker's rules
+# have 5:1 too, which is the host's console: a container's own is a pseudo terminal, whatever its name.
 NEEDED_RULES = (
     {"allow": True, "type": "c", "access": "m"},
     {"allow": True, "type": "b", "access": "m"},
     *(
         {"allow": True, "type": "c", "major": major, "minor": minor, "access": "rwm"}
-        for major, minor in (*DEFAULT_DEVICES.values(), (5, 1), (5, 2))
+        for major, minor in (*DEFAULT_DEVICES.values(), (5, 2))
     ),
     {"allow": True, "type": "c", "major": 136, "access": "rwm"},
 )

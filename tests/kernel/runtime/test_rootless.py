@@ -396,6 +396,22 @@ def test_what_needs_a_cgroup_says_so(user):
     assert (paused.returncode, "cgroup of its own" in paused.stderr) == (1, True)
 
 
+def test_what_an_ordinary_user_cannot_have_is_refused(user):
+    source = {"destination": "/mnt", "type": "bind", "source": "/usr", "options": ["bind", "idmap"]}
+    done = user.run_container("true", change=lambda spec: spec["mounts"].append(source))
+    assert "options: ['bind', 'idmap'] is not valid; expected a mount that is not mapped" in done.stderr
+
+    def give(spec):
+        spec["linux"]["namespaces"].append({"type": "network"})
+        spec["linux"]["netDevices"] = {"eth0": {}}
+
+    done = user.run_container("true", change=give)
+    assert "linux.netDevices: {'eth0': {}} is not valid" in done.stderr
+    done = user.run_container("true", words=("--rootless=perhaps",))
+    assert "--rootless: 'perhaps' is not valid; expected true, false or auto" in done.stderr
+    assert user.states() == []
+
+
 def test_another_root_and_a_missing_runtime_directory(user):
     user.spec("id", "-u")
     other = user.home / "elsewhere"

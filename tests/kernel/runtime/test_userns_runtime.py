@@ -360,6 +360,12 @@ def test_it_is_in_its_cgroup_with_its_limits(bundle):
     assert "77\n" in limits
 
 
+@pytest.mark.parametrize("whether", ["true", "false", "auto"])
+def test_root_has_a_cgroup_whatever_is_said_of_rootless(bundle, whether):
+    pid = bundle.detached("sleep", "60", words=(f"--rootless={whether}",))
+    assert bundle.id in Path(f"/proc/{pid}/cgroup").read_text()
+
+
 @pytest.mark.parametrize("namespaced", [True, False])
 def test_cgroups_are_mounted_read_only(bundle, namespaced):
     def change(spec):

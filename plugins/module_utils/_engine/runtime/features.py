@@ -29,7 +29,7 @@ def features() -> dict[str, Any]:
         "linux": {
             "namespaces": sorted(set(NAMESPACES) - {"time"}),
             "capabilities": list(CAPABILITIES),
-            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": False, "rdma": False},
+            "cgroup": {"v1": True, "v2": True, "systemd": True, "systemdUser": True, "rdma": False},
             "seccomp": {
                 "enabled": True,
                 "actions": sorted(ACTIONS),

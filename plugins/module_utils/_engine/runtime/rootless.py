@@ -19,16 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_WANTED = {"": True, "auto": True, "true": True, "1": True, "false": False, "0": False}
 
 
 def is_rootless(wanted: str) -> bool:
-    """What ``--rootless`` says; ``auto``: whether this process is not the machine's root."""
-    if wanted in ("", "auto"):
-        return os.geteuid() != 0 or in_user_namespace()
-    if wanted not in _BOOLEANS:
+    """Whether this process is not the machine's root, and so may do without cgroups, unless ``--rootless=false``.
+
+    Root has all cgroups that there are, and a container without one could open devices: for it ``true`` means nothing.
+    """
+    if wanted not in _WANTED:
         raise InvalidOption("--rootless", wanted, "true, false or auto")
-    return _BOOLEANS[wanted]
+    return _WANTED[wanted] and (os.geteuid() != 0 or in_user_namespace())
 
 
 def default_root() -> str:
@@ -36,7 +37,8 @@ def default_root() -> str:
 
     podman's root of a user namespace is an ordinary user, too, unless it says that it is root (as in runc).
     """
-    if os.geteuid() == 0 and (not in_user_namespace() or os.environ.get("USER") == "root"):
+    named = os.environ.get("XDG_RUNTIME_DIR") and os.environ.get("USER") != "root"
+    if os.geteuid() == 0 and not (named and in_user_namespace()):
         return ""
     directory = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
     if not os.path.isdir(directory):

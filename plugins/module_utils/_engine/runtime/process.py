@@ -268,7 +268,10 @@ class ChangeUser(Operation):
 
 
 class TryDirectory(Operation):
-    """The working directory while we are root: the user of the process need not be able to enter it, as with runc."""
+    """The working directory while we are root: the user of the process need not be able to enter it, as with runc.
+
+    Before a filter is loaded, which may deny getcwd(2).
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -280,13 +283,21 @@ class TryDirectory(Operation):
     def execute(self) -> None:
         try:
             os.chdir(self.path)
-            self.done = True
         except PermissionError:
             return  # root of a user namespace or of a network file system; perhaps the user may
+        check_directory(self.path)
+        self.done = True
+
+
+def check_directory(path: str) -> None:
+    """That the working directory, changed to ``path``, is inside the root (CVE-2024-21626). Raises OSError."""
+    # getcwd(2): "(unreachable)" is said of a directory outside of the root, and ENOENT of one that is gone.
+    if not os.getcwd().startswith("/"):
+        raise OSError(2, "is outside of the container", path)
 
 
 class ChangeDirectory(Operation):
-    """The working directory, unless it is that already; that it is inside the root is checked (CVE-2024-21626)."""
+    """The working directory, unless it is that already."""
 
     def __init__(self, tried: TryDirectory) -> None:
         self.path = tried.path
@@ -298,9 +309,7 @@ class ChangeDirectory(Operation):
     def execute(self) -> None:
         if not self.tried.done:
             os.chdir(self.path)
-        # getcwd(2): "(unreachable)" is said of a directory outside of the root, and ENOENT of one that is gone.
-        if not os.getcwd().startswith("/"):
-            raise OSError(2, "is outside of the container", self.path)
+            check_directory(self.path)
 
 
 class SetUmask(Operation):
@@ -337,4 +346,5 @@ def find_program(args: Sequence[str], env: Mapping[str, str]) -> str:
 
 def _is_executable(path: str) -> bool:
     """With the capabilities that are in effect, such as CAP_DAC_OVERRIDE, as execve(2) sees it (faccessat(2))."""
-    return os.access(path, os.X_OK, effective_ids=os.access in os.supports_effective_ids)
+    # A filter of a profile older than Linux 5.8 denies faccessat2(2), so without that too.
+    return os.access(path, os.X_OK, effective_ids=True) or os.access(path, os.X_OK)

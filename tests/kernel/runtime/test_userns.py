@@ -86,7 +86,7 @@ def test_what_it_writes_is_owned_by_its_range_on_the_disk(host):
     assert (os.stat(upper).st_uid, os.lstat(upper / "new").st_gid) == (BASE, BASE + 50)
     assert os.stat(host.layer / "bin/busybox").st_uid == 0
     assert not os.path.ismount(os.path.join(host.paths.container_run("web"), "idmapped"))
-    assert os.listdir(os.path.join(host.paths.container_run("web"), "idmapped")) == []
+    assert os.listdir(os.path.join(host.paths.container_run("web"), "idmapped/rootfs")) == []
 
 
 def test_it_has_no_rights_over_the_host(host):

@@ -68,7 +68,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
         os.makedirs(run, mode=0o755, exist_ok=True)
         if container.namespaces.uid_map:
             _give_away(os.path.join(bundle, "upper"), owner)
-            os.makedirs(idmapped_stage(run), mode=0o700, exist_ok=True)
+            # Its root is mounted there where only it sees it; runc looks for the directory on the host all the same.
+            os.makedirs(os.path.join(idmapped_stage(run), "rootfs"), mode=0o700, exist_ok=True)
         for name in ETC_FILES:
             path = os.path.join(run, name)
             if not os.path.exists(path):

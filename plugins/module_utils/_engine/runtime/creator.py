@@ -106,7 +106,8 @@ def _create(
         raise RuntimeFailed(answer["error"])
     up, down = init
     if request["runtime"]:
-        created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)))
+        directory = "" if answer["task_files"] else answer["directory"]
+        created = create_external(request, spec, stdio, creator=(monitor, start_time(monitor)), directory=directory)
     else:
         options = CreateOptions()
         options.stdio = stdio

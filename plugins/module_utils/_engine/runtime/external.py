@@ -12,9 +12,10 @@ from __future__ import annotations
 import os
 import time
 
-from ..errors import RuntimeFailed, Unsupported
+from ..errors import ProgramFailed, RuntimeFailed, Unsupported
+from ..linux.files import write_json
 from ..linux.lean import loads, suppress
-from ..linux.process import find_program, run_program, start_time
+from ..linux.process import find_program, is_alive, run_program, start_time
 from .cgroup_mounts import observe_hierarchies
 from .channel import Channel
 from .create import Created
@@ -40,9 +41,16 @@ def external_command(run_root: str, runtime: str, *arguments: str) -> list[str]:
 
 
 def create_external(
-    request: Mapping[str, Any], spec: Mapping[str, Any], stdio: Sequence[int], *, creator: tuple[int, int]
+    request: Mapping[str, Any], spec: dict[str, Any], stdio: Sequence[int], *, creator: tuple[int, int], directory: str
 ) -> Created:
-    """Create a container. Raises RuntimeFailed with the runtime's own words."""
+    """Create a container. Raises RuntimeFailed with the runtime's own words.
+
+    ``directory`` is its cgroup where that is one of v2: it is there already, in a part of the tree that is ours (under
+    systemd, of a scope that is delegated), so the runtime is told of it as of any other, by its path.
+    """
+    if directory:
+        spec["linux"]["cgroupsPath"] = _below_mount(directory)
+        write_json(os.path.join(request["bundle"], "config.json"), spec, durable=False)
     name, bundle, run_root = request["name"], request["bundle"], request["run_root"]
     values = {
         "pid": 0,
@@ -78,10 +86,22 @@ def create_external(
         raise
 
 
+def _below_mount(directory: str) -> str:
+    """A directory of the v2 hierarchy as cgroupsPath has it: below where that is mounted."""
+    found = [one.mount_point for one in observe_hierarchies() if one.fstype == "cgroup2"]
+    mount_point = next((path for path in reversed(found) if directory.startswith(path + "/")), "")
+    return directory[len(mount_point) :]
+
+
 def start_external(run_root: str, state: State) -> None:
-    """Start a created container."""
-    run_program(external_command(run_root, state.values["runtime"], "start", state.id))
-    os.unlink(state.fifo)
+    """Start a created container. One that has ended when the runtime is done with starting it was started too."""
+    try:
+        run_program(external_command(run_root, state.values["runtime"], "start", state.id))
+    except ProgramFailed:
+        if is_alive(state.pid, state.started):
+            raise
+    with suppress(FileNotFoundError):  # its monitor, too, may have been faster than we
+        os.unlink(state.fifo)
 
 
 def delete_external(run_root: str, runtime: str, name: str, cgroups_path: str) -> None:

@@ -68,7 +68,8 @@ def oci_spec(
     base = CAPABILITIES if security.privileged else plan_capabilities(security.cap_add, security.cap_drop)
     capabilities = list(base)
     spec: dict[str, Any] = {
-        "ociVersion": OCI_VERSION,
+        # crun before 1.9 takes no other than 1.0, and there is nothing newer in here.
+        "ociVersion": "1.0.2" if container.runtime else OCI_VERSION,
         "root": {"path": rootfs, "readonly": security.read_only},
         "process": {
             "terminal": False,

@@ -165,6 +165,8 @@ def test_all_of_it_can_be_paused(world):
 def test_what_it_may_do_is_the_same(world):
     host, runtime = world
     pid = host.run("web", "sleep", "60", runtime=runtime)
+    # crun does not wait until its init has become the program.
+    wait_for(lambda: Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"sleep"))
     status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     assert int(status["CapBnd"], 16) == int(status["CapEff"], 16) == capability_mask(DEFAULT_CAPABILITIES)
     assert (status["Seccomp"].strip(), status["NoNewPrivs"].strip()) == ("2", "1")
@@ -205,6 +207,7 @@ def test_ids_of_its_own(world, tmp_path):
     assert os.stat(os.path.join(host.paths.container("web"), "upper/new")).st_uid == IDS[0][1]
     done = stowage(host, "exec", "web", "sh", "-c", "id -u; hostname")
     assert done.stdout.split() == ["0", "web"], done.stderr
+    assert os.stat("/dev/null").st_uid == 0, "the host's device was given to the container's root"
 
 
 def test_the_runtime_s_own_command_knows_it(world):

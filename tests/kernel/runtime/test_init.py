@@ -63,7 +63,8 @@ def test_signals_reach_the_command(host, number):
 
 def test_a_command_without_handlers_ends_by_a_signal_as_it_would_elsewhere(host):
     """As process 1 itself it would not: the kernel gives that no default action."""
-    host.run("web", "sleep", "60", init=True)
+    pid = host.run("web", "sleep", "60", init=True)
+    wait_for(lambda: children(pid))  # until it has forked, a signal is to a process 1 that does not wait for any
     started = time.monotonic()
     host.stop("web", 10)
     assert time.monotonic() - started < 5

@@ -12,7 +12,7 @@ from ..errors import Conflict, NotFound
 from ..linux.process import run_program
 from .bundle import read_definition
 from .exec import EnterOptions, enter_container, plan_entered_process, run_on_terminal, wait_exit
-from .external import external_command
+from .external import external_command, spawn_runtime
 from .membership import find_membership
 from .state import State, load_state
 
@@ -62,5 +62,5 @@ def _exec_external(paths: Paths, state: State, process: dict[str, Any]) -> int:
     os.write(file, json.dumps(process).encode())
     run_program(external_command(paths.run_root, runtime, "state", state.id))  # say clearly that it is gone
     command = external_command(paths.run_root, runtime, "exec", "--process", f"/proc/{os.getpid()}/fd/{file}", state.id)
-    pid = os.posix_spawn(command[0], command, dict(os.environ))
+    pid = spawn_runtime(command)
     return wait_exit(pid, os.pidfd_open(pid))

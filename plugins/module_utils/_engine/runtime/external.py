@@ -10,11 +10,13 @@ stands an ``exec.fifo`` (a plain file here) until the container is started, so t
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from ..errors import ProgramFailed, RuntimeFailed, Unsupported
 from ..linux.files import write_json
 from ..linux.lean import loads, suppress
+from ..linux.mount_api import make_mount
 from ..linux.process import find_program, is_alive, run_program, start_time
 from .cgroup_mounts import observe_hierarchies
 from .channel import Channel
@@ -69,9 +71,7 @@ def create_external(
         os.makedirs(external_root(run_root, request["runtime"]), mode=0o700, exist_ok=True)
         command = external_command(run_root, request["runtime"])
         command += ["--log", log, "--log-format", "json", "create", "--bundle", bundle, "--pid-file", pid_file, name]
-        actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate(stdio)]
-        child = os.posix_spawn(command[0], command, dict(os.environ), file_actions=actions)
-        status = os.waitpid(child, 0)[1]
+        status = os.waitpid(spawn_runtime(command, stdio), 0)[1]
         if status != 0:
             raise RuntimeFailed(f"container {name}: {request['runtime']} create: {_last_message(log)}")
         with open(pid_file, encoding="ascii") as file:
@@ -84,6 +84,37 @@ def create_external(
         delete_external(run_root, request["runtime"], name, request["cgroups_path"])
         state.remove()
         raise
+
+
+def spawn_runtime(command: list[str], stdio: Sequence[int] = (0, 1, 2)) -> int:
+    """Run the program with these streams; its pid.
+
+    crun gives the streams to the container's user, and so would the host's /dev/null: it gets another node of that.
+    """
+    host = os.stat("/dev/null")
+    null = -1
+    actions = []
+    try:
+        for target, fd in enumerate(stdio):
+            found = os.fstat(fd)
+            is_host_s = (found.st_dev, found.st_ino) == (host.st_dev, host.st_ino)
+            if is_host_s and null < 0:
+                null = _open_other_null()
+            actions.append((os.POSIX_SPAWN_DUP2, null if is_host_s else fd, target))
+        return os.posix_spawn(command[0], command, dict(os.environ), file_actions=actions)
+    finally:
+        if null >= 0:
+            os.close(null)
+
+
+def _open_other_null() -> int:
+    """A null device on a file system that is nowhere else, and goes when this is closed."""
+    mount = make_mount("tmpfs", "null", ["mode=755"])
+    try:
+        os.mknod("null", stat.S_IFCHR | 0o666, os.makedev(1, 3), dir_fd=mount)
+        return os.open("null", os.O_RDWR | os.O_CLOEXEC, dir_fd=mount)
+    finally:
+        os.close(mount)
 
 
 def _below_mount(directory: str) -> str:

@@ -270,7 +270,8 @@ def _plan_mount(
     operation = MountFilesystem(init.root, source, destination, fstype, options)
     if init.sources:
         operation.tree = init.sources.trees.get(index, -1)
-        operation.id_map = init.sources.id_maps.get(index, -1)
+        operation.mapped = index in init.sources.mapped
+        operation.id_map = -1 if operation.mapped else init.sources.id_maps.get(index, -1)
     return operation
 
 

@@ -52,7 +52,8 @@ _COVERED = frozenset(
 
 
 class MountFilesystem(Operation):
-    """One entry. ``tree`` is its source where somebody with more rights has opened it, ``id_map`` a user namespace."""
+    """One entry. ``tree`` is its source where somebody with more rights has opened it, and perhaps ``mapped`` it;
+    ``id_map`` is a user namespace to map it by."""
 
     def __init__(self, root: Root, source: str, destination: str, fstype: str, options: MountOptions) -> None:
         self.root = root
@@ -61,6 +62,7 @@ class MountFilesystem(Operation):
         self.fstype = fstype
         self.options = options
         self.tree = -1
+        self.mapped = False
         self.id_map = -1
 
     def __str__(self) -> str:
@@ -106,7 +108,7 @@ class MountFilesystem(Operation):
 
     def _open_source(self) -> int:
         # A source that an earlier entry has made or covered in the container counts as it is now.
-        if self.tree >= 0 and (self.options.id_map or not os.path.exists(self.source)):
+        if self.tree >= 0 and (self.mapped or not os.path.exists(self.source)):
             return os.dup(self.tree)
         return clone_source(self.source, self.options)
 

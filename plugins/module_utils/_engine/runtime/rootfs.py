@@ -149,14 +149,20 @@ class PivotRoot(Operation):
 
             move_root(self.root)
         else:
-            os.fchdir(self.root.fd)
-            # Both roots are on top of one another then, the host's above (pivot_root(2), NOTES). It must not take
-            # mounts of the host with it when it goes; where nothing was left shared, it cannot.
-            pivot_root(".", ".")
-            if self.propagation.shared:
-                mount("none", ".", flags=m.MS_SLAVE | m.MS_REC)
-            umount2(".", m.MNT_DETACH)
+            self._pivot()
         os.chdir("/")
         if self.propagation.after:
             mount("none", "/", flags=self.propagation.after)
         self.root.close()
+
+    def _pivot(self) -> None:
+        """Both roots are on top of one another after pivot_root(2), the host's above (NOTES there)."""
+        old = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) if self.propagation.shared else -1
+        os.fchdir(self.root.fd)
+        pivot_root(".", ".")
+        if old >= 0:
+            # It must not take mounts of the host with it when it goes; where nothing was left shared, it cannot.
+            os.fchdir(old)
+            mount("none", ".", flags=m.MS_SLAVE | m.MS_REC)
+            os.close(old)
+        umount2(".", m.MNT_DETACH)

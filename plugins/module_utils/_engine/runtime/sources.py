@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 
 
 class Sources:
-    """Descriptors by the index of the entry in ``mounts``: detached mounts, and user namespaces to map with."""
+    """Descriptors by the index of the entry in ``mounts``: detached mounts, and user namespaces to map them by; and
+    which of the mounts are ``mapped`` already."""
 
     def __init__(self) -> None:
         self.trees: dict[int, int] = {}
+        self.mapped: set[int] = set()
         self.id_maps: dict[int, int] = {}
 
     def descriptors(self) -> list[int]:
@@ -76,6 +78,7 @@ class OpenSources(Operation):
             if index in self.sources.id_maps:
                 recursive = options.id_map == "ridmap"
                 map_identities(self.sources.trees[index], source, self.sources.id_maps[index], recursive=recursive)
+                self.sources.mapped.add(index)
 
     def _open_id_map(self, entry: Mapping[str, Any], user: Mapping[str, Any] | None, namespaces: dict[str, int]) -> int:
         from ..linux.user_namespace import make_user_namespace  # few mounts are mapped

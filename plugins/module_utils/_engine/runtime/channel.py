@@ -102,3 +102,18 @@ class TellCreator(Operation):
     def execute(self) -> None:
         self.channel.tell({"stage": self.stage})
         self.channel.wait()
+
+
+class DivertFailures(Operation):
+    """Write what goes wrong from here on to a file, for whoever starts the container: its creator has gone by then."""
+
+    def __init__(self, channel: Channel, file: int) -> None:
+        self.channel = channel
+        self.file = file
+
+    def __str__(self) -> str:
+        return "tell failures to whoever starts the container"
+
+    def execute(self) -> None:
+        os.dup2(self.file, self.channel.writer, inheritable=False)
+        os.close(self.file)

@@ -72,7 +72,8 @@ class Membership:
 class CreateOptions:
     """What create takes beside the bundle. ``as_sibling``: the init becomes a child of the caller's parent.
     ``seccomp``: the filter of the spec, where it has been compiled already. ``rootless``: we may not limit devices,
-    and need not. ``tell_birth`` is called with the pid of the init as soon as its namespaces are there."""
+    and need not. ``tell_birth`` is called with the pid of the init as soon as its namespaces are there.
+    ``leaves``: the caller does not stay until the program runs. ``last_state`` is told where an init was born."""
 
     def __init__(self) -> None:
         self.stdio: Sequence[int] = ()
@@ -86,6 +87,8 @@ class CreateOptions:
         self.membership = Membership()
         self.channels: tuple[Channel, Channel] | None = None
         self.seccomp = b""
+        self.leaves = False
+        self.last_state: Mapping[str, Any] = {}
         self.new_keyring = True
         self.debug: Callable[[str], None] | None = None
         self.tell_birth: Callable[[int], None] | None = None
@@ -163,26 +166,13 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
     os.mkfifo(state.fifo, 0o600)
     fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     ours, theirs = options.channels or Channel.pair()
-    pid = 0
+    pid, init = 0, None
     try:
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
         init.in_user_namespace |= options.in_user_namespace
         if init.in_user_namespace:
             _import_late_modules()
-        init.seccomp = options.seccomp
-        if profile := (spec.get("linux") or {}).get("seccomp"):
-            init.seccomp_flags = parse_flags(profile)
-            init.filter_follows = not options.seccomp
-        init.state = {**state.told(), "status": "creating"}
-        init.task_files, init.cgroup_directory = options.membership.task_files, options.membership.directory
-        init.is_attached = options.membership.attach is not None
-        init.stdio = options.stdio
-        init.send_console = options.send_console
-        init.preserve_fds = options.preserve_fds
-        init.move_root = options.move_root
-        init.die_with_parent = options.die_with_parent
-        init.new_keyring = options.new_keyring
-        init.debug = options.debug is not None
+        _fill(init, state, options)
         init.execution().prepare()
         init.limits_devices = not options.rootless
         execute_all(plan_outside(init))
@@ -195,6 +185,7 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         if options.debug:
             options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
         state.values["pid"], state.values["started"] = pid, start_time(pid)
+        options.last_state = {**state.told(), "status": "stopped", "pid": 0}
         if options.tell_birth:
             options.tell_birth(pid)
         # While the init is busy with its root.
@@ -207,6 +198,28 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         raise
     finally:
         os.close(fifo)
+        if init and init.failures >= 0:
+            os.close(init.failures)
+
+
+def _fill(init: Init, state: State, options: CreateOptions) -> None:
+    """Tell the init what was asked for."""
+    init.seccomp = options.seccomp
+    if profile := init.linux.get("seccomp"):
+        init.seccomp_flags = parse_flags(profile)
+        init.filter_follows = not options.seccomp
+    init.state = {**state.told(), "status": "creating"}
+    init.task_files, init.cgroup_directory = options.membership.task_files, options.membership.directory
+    init.is_attached = options.membership.attach is not None
+    init.stdio = options.stdio
+    init.send_console = options.send_console
+    init.preserve_fds = options.preserve_fds
+    init.move_root = options.move_root
+    init.die_with_parent = options.die_with_parent
+    init.new_keyring = options.new_keyring
+    init.debug = options.debug is not None
+    if options.leaves:
+        init.failures = os.open(state.failures, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _end_init(pid: int, started: int) -> None:

@@ -16,8 +16,16 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
+
+    from ..linux.openat2 import Root
+
+_LONGEST = 1 << 31  # seconds; select(2) takes no more than 32 bits of them everywhere
+
+
+class HookFailed(RuntimeFailed):
+    """A hook ended with an error, or not within its timeout."""
 
     from ..linux.openat2 import Root
 
@@ -30,7 +38,7 @@ def run_hooks(
     env: Mapping[str, str] | None = None,
     directory: str | int = "",
 ) -> None:
-    """Run every hook of ``stage``. Raises RuntimeFailed at the first that fails or is not done within its timeout.
+    """Run every hook of ``stage``. Raises HookFailed at the first that fails or is not done within its timeout.
 
     ``env`` is for hooks that say nothing of theirs: runc's startContainer hooks have that of the process. Of
     ``directory`` the specification says nothing; with runc it is the root file system for createContainer hooks, and
@@ -38,37 +46,69 @@ def run_hooks(
     """
     directory = directory or (state["bundle"] if stage not in ("createContainer", "startContainer") else "")
     for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
-        status = _run(hook, dumps(state).encode(), env or {}, directory)
-        if status != 0:
-            why = "not done within its timeout" if status is None else f"failed with status {status}"
-            raise RuntimeFailed(f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}")
+        why = _run(hook, dumps(state).encode(), env or {}, directory)
+        if why:
+            raise HookFailed(f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}")
 
 
-def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], directory: str | int) -> int | None:
-    source = os.memfd_create("state")
-    os.write(source, stdin)
-    os.lseek(source, 0, os.SEEK_SET)
-    pid = os.fork()
-    if pid == 0:
+def run_poststop(spec: Mapping[str, Any], state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
+    """Run the poststop hooks, all of them: what fails is a warning (runtime.md, Lifecycle, 13)."""
+    for hook in (spec.get("hooks") or {}).get("poststop") or ():
         try:
-            os.dup2(source, 0)
-            reset_signals()
-            if directory != "":
-                with suppress(FileNotFoundError):  # a bundle may be gone when its container is deleted
-                    os.chdir(directory)
-            given = hook.get("env")
-            env = dict(inherited) if given is None else dict(item.partition("=")[::2] for item in given)
-            os.execve(hook["path"], list(hook.get("args") or [hook["path"]]), env)
-        finally:
-            os._exit(127)
-    os.close(source)
+            run_hooks({"hooks": {"poststop": [hook]}}, "poststop", state)
+        except RuntimeFailed as error:
+            warn(str(error))
+
+
+def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], directory: str | int) -> str:
+    """What went wrong; nothing where all went well."""
+    source, failure = os.memfd_create("state"), os.memfd_create("failure")
+    try:
+        os.write(source, stdin)
+        os.lseek(source, 0, os.SEEK_SET)
+        pid = os.fork()
+        if pid == 0:
+            _become(hook, source, failure, inherited, directory)
+        status = _wait(pid, hook.get("timeout"))
+        if status is None:
+            return f"not done within its timeout, {hook['timeout']} s"
+        told = os.pread(failure, 4096, 0).decode()
+        return told or (f"failed with status {status}" if status else "")
+    finally:
+        os.close(source)
+        os.close(failure)
+
+
+def _become(
+    hook: Mapping[str, Any], source: int, failure: int, inherited: Mapping[str, str], directory: str | int
+) -> NoReturn:
+    try:
+        os.setpgid(0, 0)  # so that what it leaves running ends with it
+        os.dup2(source, 0)
+        reset_signals()
+        if directory != "":
+            with suppress(FileNotFoundError):  # a bundle may be gone when its container is deleted
+                os.chdir(directory)
+        given = hook.get("env")
+        env = dict(inherited) if given is None else dict(item.partition("=")[::2] for item in given)
+        os.execve(hook["path"], list(hook.get("args") or [hook["path"]]), env)
+    except (OSError, ValueError) as error:
+        os.write(failure, f"cannot be run: {getattr(error, 'strerror', None) or error}".encode())
+    finally:
+        os._exit(127)
+
+
+def _wait(pid: int, timeout: int | None) -> int | None:
+    """The exit status (negative: a signal), or None after killing what took longer than ``timeout`` seconds."""
     pidfd = os.pidfd_open(pid)
     try:
-        done = select.select([pidfd], [], [], hook.get("timeout"))[0]
+        done = select.select([pidfd], [], [], timeout and min(timeout, _LONGEST))[0]
     finally:
         os.close(pidfd)
     if not done:
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)  # which may not have come to lead its group
     status = os.waitpid(pid, 0)[1]
     if not done:
         return None
@@ -97,4 +137,7 @@ class RunHooks(Operation):
         return f"run the {self.stage} hooks"
 
     def execute(self) -> None:
-        run_hooks(self.spec, self.stage, self.state, env=self.env, directory=self.root.fd if self.root else "")
+        # "For hooks executed in the container namespace, it is the pid as seen by the container" (runtime.md, State).
+        status = "creating" if self.stage == "createContainer" else "created"
+        told = {**self.state, "status": status, "pid": os.getpid()}
+        run_hooks(self.spec, self.stage, told, env=self.env, directory=self.root.fd if self.root else "")

@@ -14,11 +14,11 @@ from ..linux import inherited
 from ..linux.capabilities import observe_last_capability
 from ..linux.openat2 import Root
 from .cgroup_mounts import MountCgroups
-from .channel import Channel, TellCreator
+from .channel import Channel, DivertFailures, TellCreator
 from .covers import CloseCovers, Covers, MakeReadOnly, Mask
 from .devices import LimitDevices, OpenConsole, device_rules, plan_devices
 from .execution import Environment, Execution, FindProgram, MakeTrampoline
-from .hooks import RunHooks
+from .hooks import HookFailed, RunHooks
 from .loopback import LoopbackUp
 from .mount_options import needs_sources, parse_mount_options
 from .mounts import FinishReadOnly, MountFilesystem, destination_of
@@ -80,6 +80,7 @@ class Init:
         self.move_root = False
         self.die_with_parent = False
         self.new_keyring = True
+        self.failures = -1
         self.in_user_namespace = self.has("user")  # or its creator is in one
         self.debug = False
         self.sources: Sources | None = None
@@ -125,16 +126,16 @@ def run_init(init: Init) -> NoReturn:
         init.report("child process in init()")
         execute_all(plan_init(init), init.report if init.debug else None)
     except EngineError as error:
-        _tell_failure(init, str(error))
+        _tell_failure(init, str(error), hook=isinstance(error, HookFailed))
     except Exception as error:
         _tell_failure(init, f"{type(error).__name__}: {error}")
     finally:
         os._exit(127)
 
 
-def _tell_failure(init: Init, why: str) -> None:
+def _tell_failure(init: Init, why: str, *, hook: bool = False) -> None:
     try:
-        init.channel.tell({"error": why})
+        init.channel.tell({"error": why, "hook": hook})
     except OSError:
         os.write(2, f"{why}\n".encode())
 
@@ -145,6 +146,7 @@ def _take_descriptors(init: Init) -> None:
         os.dup2(fd, target)
     kept = [0, 1, 2, init.channel.reader, init.channel.writer, init.fifo]
     kept += [init.send_console.fd] if init.send_console else []
+    kept += [init.failures] if init.failures >= 0 else []
     kept += init.sources.descriptors() if init.sources else []
     inherited.close_others([*kept, *range(3, 3 + init.preserve_fds)])
 
@@ -187,6 +189,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     # Before the creator hears of it, which may end at once then. One that ends without a word ends us: the pipe tells.
     yield DieWithParent(init.die_with_parent)
     yield TellCreator(init.channel, "ready")
+    if init.failures >= 0:
+        yield DivertFailures(init.channel, init.failures)
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state, env=execution.variables())

@@ -14,9 +14,11 @@ from ..errors import Conflict, InvalidOption, RuntimeFailed, StateCorrupt
 from ..linux.files import remove_if_exists
 from ..linux.lean import suppress
 from ..linux.process import is_alive, send_signal, wait_gone
+from .channel import parse_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from ..cgroup.interface import Cgroups
@@ -44,13 +46,36 @@ def start_state(state: State) -> None:
         remove_if_exists(state.fifo)
         poll = select.poll()
         poll.register(fifo, 0)
-        # POLLERR: the init has closed its end, by exec or by ending.
+        # POLLERR: the init has closed its end, by exec or by ending. Hooks have timeouts of their own.
         if not poll.poll(_EXEC_TIMEOUT * 1000):
-            raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
+            if not (state.spec().get("hooks") or {}).get("startContainer"):
+                raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
+            poll.poll()
     except BrokenPipeError:
         remove_if_exists(state.fifo)
     finally:
         os.close(fifo)
+    _raise_failure(state)
+
+
+class StartFailed(RuntimeFailed):
+    """The init could not become its program, or a startContainer ``hook`` failed."""
+
+    def __init__(self, why: str, *, hook: bool) -> None:
+        super().__init__(why)
+        self.hook = hook
+
+
+def _raise_failure(state: State) -> None:
+    try:
+        with open(state.failures, "rb") as file:
+            told = file.read()
+    except FileNotFoundError:
+        return
+    remove_if_exists(state.failures)
+    if told:
+        message = parse_line(told.splitlines()[0])
+        raise StartFailed(f"container {state.id}: {message['error']}", hook=bool(message.get("hook")))
 
 
 def parse_signal(option: str, text: str) -> int:
@@ -72,7 +97,7 @@ def kill_state(state: State, number: int) -> None:
         raise Conflict(f"cannot signal container {state.id!r}: container not running")
 
 
-def delete_state(state: State, cgroups: Cgroups | None, *, force: bool) -> None:
+def delete_state(state: State, cgroups: Cgroups | None, *, force: bool, warn: Callable[[str], None]) -> None:
     """Remove a container and its cgroup; ``force`` kills it first. Conflict where it runs."""
     status = state.status()
     if status in ("running", "creating", "paused") and not force:
@@ -92,6 +117,6 @@ def delete_state(state: State, cgroups: Cgroups | None, *, force: bool) -> None:
     told = {**state.told(), "status": "stopped", "pid": 0}
     state.remove()
     if (spec.get("hooks") or {}).get("poststop"):
-        from .hooks import run_hooks  # most containers have none
+        from .hooks import run_poststop  # most containers have none
 
-        run_hooks(spec, "poststop", told)
+        run_poststop(spec, told, warn)

@@ -104,6 +104,10 @@ _PARAMETERS = (
 )
 
 
+# What the specification has that is not the kernel's.
+OWN = ("tmpcopyup", "idmap", "ridmap")
+
+
 class MountOptions:
     """Options told apart: ``flags`` (and those ``cleared`` on purpose), ``propagation``, recursive ones, ``data``.
 
@@ -161,7 +165,10 @@ class MountOptions:
     def file_system_parameters(self) -> list[str]:
         """The flags that are the file system's, and its own options, as fsconfig(2) takes them."""
         found = [name for flag, name in _PARAMETERS if self.flags & flag]
-        return found + [part for item in self.parameters for part in item.split(",") if part]
+        for parameter in self.parameters:
+            labels = parameter.partition("=")[0].endswith("context")  # SELinux's, with commas of their own
+            found += [parameter] if labels else [part for part in parameter.split(",") if part]
+        return found
 
 
 def parse_mount_options(options: Sequence[str], fstype: str = "") -> MountOptions:

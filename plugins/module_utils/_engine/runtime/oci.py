@@ -51,11 +51,16 @@ class Runtime:
 
         ``attached``: the caller stays with it. Else, if it is to tell when it is ready, we wait for that.
         """
-        from .lifecycle import start_state  # state has no need of it
+        from .lifecycle import StartFailed, start_state  # state has no need of it
 
         state = self.state(identity)
         notify = self._bind_notify(identity)
-        start_state(state)
+        try:
+            start_state(state)
+        except StartFailed as error:
+            if error.hook:
+                self.delete(identity, force=True)
+            raise
         if notify:
             with Descriptor(os.pidfd_open(state.pid)) as pidfd:
                 notify.serve(pidfd) if attached else notify.wait_ready(pidfd, state.pid)
@@ -111,7 +116,8 @@ class Runtime:
             if force and not os.path.exists(os.path.join(self.root, parse_id(identity))):
                 return
             raise
-        delete_state(state, self.cgroups(state.cgroups_path) if state.cgroups_path else None, force=force)
+        cgroups = self.cgroups(state.cgroups_path) if state.cgroups_path else None
+        delete_state(state, cgroups, force=force, warn=self.warn)
         if os.path.isdir(os.path.join(self.root, f".notify-{identity}")):
             from .notify import remove_notify  # for containers that a unit of Type=notify runs
 

@@ -123,6 +123,7 @@ def _options(spec: dict[str, Any], creation: Creation) -> CreateOptions:
     options = CreateOptions()
     options.move_root = creation.no_pivot
     options.new_keyring = not creation.no_new_keyring
+    options.leaves = creation.detach
     listening = int(os.environ["LISTEN_FDS"]) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
     if listening:
         # sd_listen_fds(3): the container's program is process 1 of its pid namespace.
@@ -159,6 +160,11 @@ def _create(
     except BaseException:
         if cgroups:
             cgroups.destroy(path)
+        if options.last_state and (spec.get("hooks") or {}).get("poststop"):
+            from .hooks import run_poststop  # most containers have none
+
+            # Once the environment was there, what is undone is a container (runtime.md, Lifecycle, 3 to 5, 12, 13).
+            run_poststop(spec, options.last_state, runtime.warn)
         raise
     try:
         if cgroups:

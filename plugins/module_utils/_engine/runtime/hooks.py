@@ -27,8 +27,6 @@ _LONGEST = 1 << 31  # seconds; select(2) takes no more than 32 bits of them ever
 class HookFailed(RuntimeFailed):
     """A hook ended with an error, or not within its timeout."""
 
-    from ..linux.openat2 import Root
-
 
 def run_hooks(
     spec: Mapping[str, Any],

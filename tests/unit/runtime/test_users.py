@@ -48,7 +48,9 @@ def test_users(root, text, uid, gid, groups, home):
     assert (user.uid, user.gid, user.groups, user.home) == (uid, gid, groups, home)
 
 
-@pytest.mark.parametrize("text", ["nobody", "broken", "short", "-1", "1e3", "4294967295", "web:", "web:none", "٣"])
+@pytest.mark.parametrize(
+    "text", ["nobody", "broken", "short", "-1", "1e3", "4294967295", "web:", "web:none", "٣", "0" * 11 + "4294967296"]
+)
 def test_what_cannot_be_meant(root, text):
     with pytest.raises(InvalidOption, match="user"):
         resolve_user(text, root)

@@ -16,6 +16,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.sched
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.seccomp_profile import native_architecture
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.syscalls import syscall_numbers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.labels import has_apparmor, has_selinux
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.process import SealImports
+from tests.kernel.linux.forked import run_forked
 from tests.kernel.runtime.hosted import HostedRuntime
 
 CPUS = sorted(os.sched_getaffinity(0))
@@ -415,12 +417,22 @@ def test_intel_rdt_where_there_is_none(runtime, settings):
     assert "linux.intelRdt: no resctrl file system" in refused(runtime, set_at("linux.intelRdt", settings))
 
 
-def test_nothing_is_imported_from_the_container(runtime):
-    """A module of the container's that we would load if we looked for it after we are in there."""
-    app = runtime.command and Path(runtime.command).read_text().split()[6]
-    for name in ("lean", "magic_links", "resolve"):
-        trap = runtime.bundle / "rootfs" / app.lstrip("/") / "_engine/linux" / f"{name}.py"
-        trap.parent.mkdir(parents=True, exist_ok=True)
-        trap.write_text("import os\nos.system('touch /trapped')\n")
-    assert output(runtime, "echo", "fine") == "fine\n"
-    assert not (runtime.bundle / "rootfs/trapped").exists()
+def test_nothing_is_imported_once_the_root_is_the_containers(runtime):
+    """Else a container's own module would be loaded, and run as root of the host."""
+    runtime.configure(set_at("process.args", ["true"]))
+    steps = runtime("--debug", "run", "-b", str(runtime.bundle), runtime.id).stderr.splitlines()
+    sealed = next(number for number, step in enumerate(steps) if "let go of the modules' path" in step)
+    assert "change the root to" in steps[sealed + 1]
+    assert not any("mount" in step for step in steps[sealed + 2 :])
+
+
+def test_what_is_sealed_cannot_be_imported():
+    def look():
+        SealImports().execute()
+        try:
+            import wave  # one that nothing has loaded
+        except ImportError:
+            return "refused"
+        return wave.__name__
+
+    assert run_forked(look) == "refused"

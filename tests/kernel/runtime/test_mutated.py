@@ -19,7 +19,10 @@ from hypothesis import strategies as st
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import read_config
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import (
+    read_config,
+    validate_process,
+)
 from tests.unit.runtime.test_schema import PLACES, sample, wrong_values
 
 VALIDATED, CREATED = 1000, 80
@@ -151,6 +154,17 @@ def test_the_base_is_fine(runtime, base):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def told_by(check):
+    """The one line that is told, or nothing."""
+    try:
+        check()
+    except EngineError as error:
+        told = str(error)
+        assert told and told.isprintable() and len(told) < 2000, told
+        return told
+    return ""
+
+
 def test_validation_tells_one_line_or_nothing(runtime, base):
     outcomes = {"valid": 0, "refused": 0}
 
@@ -159,13 +173,8 @@ def test_validation_tells_one_line_or_nothing(runtime, base):
     def hold(spec):
         write(runtime, spec)
         started = time.monotonic()
-        try:
-            read_config(str(runtime.bundle))
-            outcomes["valid"] += 1
-        except EngineError as error:
-            outcomes["refused"] += 1
-            told = str(error)
-            assert told and told.isprintable() and len(told) < 2000, told
+        outcomes["refused" if told_by(lambda: read_config(str(runtime.bundle))) else "valid"] += 1
+        told_by(lambda: validate_process(json.loads(json.dumps(spec)).get("process")))  # as exec --process has it
         assert time.monotonic() - started < 5
 
     hold()
@@ -190,14 +199,6 @@ def traces(runtime, identity):
 NOTHING = {"states": [], "cgroups": [], "mounts": [], "processes": []}
 
 
-def passes(runtime):
-    try:
-        read_config(str(runtime.bundle))
-    except EngineError:
-        return False
-    return True
-
-
 def test_create_makes_a_container_or_nothing(runtime, base):
     """Of the faults that validation finds a few will do: what comes after it is what makes things."""
     outcomes = {"created": 0, "failed": 0, "refused": 0}
@@ -210,7 +211,7 @@ def test_create_makes_a_container_or_nothing(runtime, base):
         if isinstance(spec.get("linux"), dict) and spec["linux"].get("cgroupsPath"):
             spec = replace(spec, ("linux", "cgroupsPath"), f"/{identity}")
         write(runtime, spec)
-        valid = passes(runtime)
+        valid = not told_by(lambda: read_config(str(runtime.bundle)))
         if sum(outcomes.values()) >= CREATED or (not valid and outcomes["refused"] >= CREATED / 8):
             return
         status, told = create(runtime, identity)

@@ -46,16 +46,19 @@ def run_hooks(
     for index, hook in enumerate(spec.get("hooks", {}).get(stage) or ()):
         why = _run(hook, dumps(state).encode(), env or {}, directory)
         if why:
-            raise HookFailed(f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}")
+            raise HookFailed(_failure(stage, index, hook, why))
 
 
 def run_poststop(spec: Mapping[str, Any], state: Mapping[str, Any], warn: Callable[[str], None]) -> None:
     """Run the poststop hooks, all of them: what fails is a warning (runtime.md, Lifecycle, 13)."""
-    for hook in (spec.get("hooks") or {}).get("poststop") or ():
-        try:
-            run_hooks({"hooks": {"poststop": [hook]}}, "poststop", state)
-        except RuntimeFailed as error:
-            warn(str(error))
+    for index, hook in enumerate((spec.get("hooks") or {}).get("poststop") or ()):
+        why = _run(hook, dumps(state).encode(), {}, state["bundle"])
+        if why:
+            warn(_failure("poststop", index, hook, why))
+
+
+def _failure(stage: str, index: int, hook: Mapping[str, Any], why: str) -> str:
+    return f"hooks.{stage}[{index}]: error running {stage} hook #{index}: {hook['path']} {why}"
 
 
 def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], directory: str | int) -> str:

@@ -33,8 +33,8 @@ _ST_RELATIME = 4096
 def mount_classic(entry: MountFilesystem) -> None:
     """Do what ``entry`` says."""
     options = entry.options
-    if options.has_recursive() or entry.id_map >= 0:
-        raise Unsupported(f"{entry}: recursive options and idmapped mounts take a kernel of 5.12 or later")
+    if options.has_recursive():
+        raise Unsupported(f"{entry}: recursive options take a kernel of 5.12 or later")
     if options.flags & m.MS_REMOUNT:
         _remount(entry)
     elif options.bind:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 
+from ..errors import Unsupported
 from ..linux.mount_setattr import has_mount_setattr
 from .mount_options import parse_mount_options
 from .mounts import clone_source, map_identities
@@ -57,8 +58,7 @@ class OpenSources(Operation):
         return f"open {self.now}"
 
     def execute(self) -> None:
-        if not has_mount_setattr():
-            return
+        newer = has_mount_setattr()
         user = next((n for n in self.linux.get("namespaces") or () if n["type"] == "user"), None)
         namespaces: dict[str, int] = {}
         for index, entry in enumerate(self.mounts):
@@ -68,8 +68,10 @@ class OpenSources(Operation):
             self.now = f"mounts[{index}].source"
             source = os.path.join(self.bundle, entry.get("source") or "")
             if options.id_map or entry.get("uidMappings"):
+                if not newer:
+                    raise Unsupported(f"mounts[{index}]: idmapped mounts take a kernel of 5.12 or later")
                 self.sources.id_maps[index] = self._open_id_map(entry, user, namespaces)
-            if user is None:
+            if user is None or not newer:
                 continue  # the init may do it itself, when it is that mount's turn
             try:
                 self.sources.trees[index] = clone_source(source, options)

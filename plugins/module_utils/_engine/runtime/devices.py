@@ -273,8 +273,13 @@ class OpenConsole(Operation):
         with self.root.opened("/dev/pts", os.O_PATH | os.O_DIRECTORY) as directory:
             if fstatfs_type(directory) != DEVPTS_SUPER_MAGIC:
                 raise OSError(errno.ENODEV, "there is no devpts", "/dev/pts")
-            resolve = RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS
-            return Descriptor(openat2(directory, "ptmx", os.O_RDWR | os.O_NOCTTY, resolve=resolve))
+            flags = os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC
+            try:
+                return Descriptor(openat2(directory, "ptmx", flags, resolve=RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS))
+            except OSError as error:
+                if error.errno != errno.ENOSYS:  # before Linux 5.6
+                    raise
+            return Descriptor(os.open("ptmx", flags | os.O_NOFOLLOW, dir_fd=directory))
 
     def _bind_console(self, slave: int) -> None:
         """Neither end by a path that an image could choose (CVE-2025-52565): a link in the place of it is refused."""

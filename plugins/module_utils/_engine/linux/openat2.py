@@ -98,6 +98,9 @@ class Root:
 
         Names that are missing on the way count as directories, as they do for runc: a link to nowhere has them made.
         """
+        made = self._make_last(path, directory)
+        if made >= 0:
+            return Descriptor(made)
         tries = _TRIES_TO_MAKE
         while True:
             tries -= 1
@@ -107,6 +110,30 @@ class Root:
                 # A link has come where there was none: look again where it leads.
                 if error.errno not in (errno.ENOTDIR, errno.ELOOP) or not tries:
                     raise OSError(error.errno, error.strerror, path) from error
+
+    def _make_last(self, path: str, directory: bool) -> int:
+        """Make it where, as a rule, nothing else is missing and nothing is a link; -1 where it is more than that."""
+        above, name = os.path.split(path)
+        if name in ("", ".", ".."):
+            return -1
+        try:
+            found = self.opened(above or "/", os.O_PATH | os.O_DIRECTORY)
+        except OSError:
+            return -1
+        with found as fd:
+            try:
+                if directory:
+                    os.mkdir(name, 0o755, dir_fd=fd)
+                else:
+                    os.mknod(name, stat.S_IFREG | 0o644, dir_fd=fd)
+                flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC | (os.O_DIRECTORY if directory else 0)
+                made = os.open(name, flags, dir_fd=fd)
+            except (FileExistsError, NotADirectoryError):
+                return -1
+        if not directory and stat.S_ISLNK(os.fstat(made).st_mode):
+            os.close(made)
+            return -1
+        return made
 
     def _make(self, names: list[str], directory: bool) -> int:
         fd, flags = os.dup(self.fd), os.O_DIRECTORY

@@ -107,10 +107,17 @@ class MountFilesystem(Operation):
                 self._attach(tree, target)
 
     def _open_source(self) -> int:
-        # A source that an earlier entry has made or covered in the container counts as it is now.
-        if self.tree >= 0 and (self.mapped or not os.path.exists(self.source)):
+        if self.mapped:
             return os.dup(self.tree)
-        return clone_source(self.source, self.options)
+        try:
+            # A source that an earlier entry has made or covered in the container counts as it is now.
+            return clone_source(self.source, self.options)
+        except OSError:
+            if self.tree < 0:
+                raise
+            # Below a directory that only the host's root may enter; or something is mounted below, and root of a user
+            # namespace may not look under that (mount_namespaces(7), EINVAL).
+            return os.dup(self.tree)
 
     def _mount_aside(self) -> None:
         """A new file system to which something is done before it is seen, or after it is filled."""

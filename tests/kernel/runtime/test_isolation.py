@@ -217,6 +217,18 @@ def test_a_volume_below_a_dangling_link_is_where_it_leads_inside(host, tmp_path)
     assert not (tmp_path / "in").exists()
 
 
+def test_an_image_of_many_layers(host, tmp_path):
+    """Their names alone are twice the page that mount(2) takes."""
+    layers = [str(host.layer)]
+    for number in range(120):
+        layer = tmp_path / f"sha256-{number:064x}"
+        (layer / "layers").mkdir(parents=True)
+        (layer / "layers" / str(number)).touch()
+        layers.append(str(layer))
+    code, out, err = host.output("web", "sh", "-c", "ls /layers | wc -l; touch /layers/own", layers=layers)
+    assert (code, out.strip(), err) == (0, "120", "")
+
+
 @pytest.mark.parametrize("name", ["proc", "sys", "dev"])
 def test_kernel_file_systems_are_not_moved_by_links(host, tmp_path, name):
     evil = tmp_path / "sha256-evil"

@@ -9,8 +9,6 @@ where the reader is inside).
 
 from __future__ import annotations
 
-import os
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -63,9 +61,6 @@ def deny_setgroups(pid: int) -> None:
 
     A group could otherwise be left that takes rights away (CVE-2014-8989).
     """
-    path = f"/proc/{pid}/setgroups"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, b"deny")
-    finally:
-        os.close(fd)
+    from .procfs import write_proc  # every command imports this file, and few get here
+
+    write_proc(f"{pid}/setgroups", "deny")

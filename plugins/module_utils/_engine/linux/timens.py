@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from .namespaces import CLONE_NEWTIME, unshare
+from .procfs import write_proc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,12 +27,5 @@ def unshare_time(offsets: Mapping[str, tuple[int, int]]) -> None:
     unshare(CLONE_NEWTIME)
     if not offsets:
         return
-    path = "/proc/self/timens_offsets"
-    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        lines = (f"{clock} {seconds} {nanoseconds}\n" for clock, (seconds, nanoseconds) in offsets.items())
-        os.write(fd, "".join(lines).encode())
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, path) from error
-    finally:
-        os.close(fd)
+    lines = (f"{clock} {seconds} {nanoseconds}\n" for clock, (seconds, nanoseconds) in offsets.items())
+    write_proc("self/timens_offsets", "".join(lines))

@@ -117,7 +117,7 @@ class SetOomScore(Operation):
 
     def execute(self) -> None:
         try:
-            write_file(self.path, str(self.score))
+            write_proc(self.path[len("/proc/") :], str(self.score))
         except PermissionError:
             # Lowering it takes CAP_SYS_RESOURCE in the first user namespace, which whoever asks an ordinary user for
             # it does not expect: podman always asks.

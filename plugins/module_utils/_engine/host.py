@@ -33,7 +33,7 @@ from .network.observe import observe_networks
 from .network.underlay import observe_underlay
 from .paths import Paths
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
-from .plan.change import Change
+from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .resolve import refuse, resolve_containers
@@ -227,6 +227,34 @@ class Host:
         running = follow and self.observe_containers()[name].running
         monitor = load_state(self.paths.runtime_root, name).creator[0] if running else 0
         yield from read_logs(os.path.join(self.paths.container(name), "log"), tail=tail, follow=monitor)
+
+    def inspect_container(self, name: str) -> dict[str, Any]:
+        """What was asked for, and what the kernel says now of the container if it runs; see runtime/effective.py."""
+        from .runtime.bundle import read_definition  # modules do without
+        from .runtime.effective import observe_effective  # modules do without
+
+        state = self.observe_containers()[name]
+        definition = read_definition(self.paths, name)
+        effective = None
+        if state.running:
+            found = state.container
+            effective = {
+                **observe_effective(state.pid),
+                "cgroup_limits": plain(found.limits),
+                "networks": plain(found.networks),
+                "ports": plain(found.ports),
+                "names_told": found.names_told,
+            }
+        status = {key: value for key, value in plain(state).items() if key != "container"}
+        return {
+            "name": name,
+            "running": state.running,
+            **status,
+            "definition": plain(definition.container),
+            "cgroups_path": definition.cgroups_path,
+            "layers": definition.layers,
+            "effective": effective,
+        }
 
     def exec_process(
         self,

@@ -61,8 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     enter.add_argument("-e", "--env", action="append", default=[], metavar="NAME=VALUE")
     enter.add_argument("name")
     enter.add_argument("args", nargs=argparse.REMAINDER, metavar="COMMAND", help="the program and its arguments")
-    inspect = command("inspect", _inspect, "show everything about a container, as JSON")
+    inspect = command(
+        "inspect", _inspect, "show a container as it was asked for, and as the kernel has it now, in JSON"
+    )
     inspect.add_argument("name")
+    inspect.add_argument("-r", "--readable", action="store_true", help="in words, and without what is as usual")
+    inspect.add_argument("--show-env", action="store_true", help="with the values of environment variables")
     for name, act, told in (
         ("start", _start, "start containers that do not run"),
         ("stop", _stop, "stop running containers"),
@@ -123,7 +127,16 @@ def _exec(host: Host, arguments: argparse.Namespace) -> int:
 
 
 def _inspect(host: Host, arguments: argparse.Namespace) -> int:
-    return _write_json(_told(_state(host, arguments.name)))
+    from .inspect import hide_values, readable  # one command's
+
+    _state(host, arguments.name)
+    told = host.inspect_container(arguments.name)
+    if not arguments.show_env:
+        told["definition"]["env"] = hide_values(told["definition"]["env"])
+    if not arguments.readable:
+        return _write_json(told)
+    sys.stdout.write(readable(told))
+    return 0
 
 
 def _start(host: Host, arguments: argparse.Namespace) -> int:
@@ -188,9 +201,10 @@ def _state(host: Host, name: str) -> ContainerState:
 
 
 def _told(state: ContainerState) -> dict[str, object]:
+    """Of the environment the names alone: values are often secret (``inspect --show-env`` has them)."""
     told = {**plain(state.container), **plain(state)}
     del told["container"], told["running"]
-    return {**told, "running": state.running}
+    return {**told, "env": [name for name, _value in state.container.env], "running": state.running}
 
 
 def _write_json(value: object) -> int:

@@ -34,6 +34,8 @@ EXAMPLES = r"""
   stowage.engine.container:
     name: web
     image: site:1
+    networks:
+      - name: backplane
     published_ports: ["8080:80"]
     memory: 64M
     read_only: true
@@ -42,11 +44,41 @@ EXAMPLES = r"""
   stowage.engine.container:
     name: web
     image: site:1
+    networks:
+      - name: backplane
     published_ports: ["8080:80"]
     memory: 128M
     read_only: true
 
-- name: Remove it
+- name: Run a program whose root is an ordinary user of the host, that may do next to nothing
+  stowage.engine.container:
+    name: worker
+    image: site:1
+    userns: auto
+    cap_drop: [ALL]
+    read_only: true
+    tmpfs: [/tmp]
+    init: true
+    ulimits: ["nofile:1024:4096"]
+    sysctls:
+      net.core.somaxconn: 1024
+    oom_score_adj: 500
+
+- name: Run one that needs a device and more rights
+  stowage.engine.container:
+    name: tunnel
+    image: site:1
+    cap_add: [NET_ADMIN]
+    devices: [/dev/net/tun]
+    shm_size: 128M
+
+- name: Run one on another OCI runtime
+  stowage.engine.container:
+    name: elsewhere
+    image: site:1
+    runtime: runc
+
+- name: Remove the first
   stowage.engine.container:
     name: web
     state: absent

@@ -40,6 +40,8 @@ EXAMPLES = r"""
           - name: backplane
         env:
           QUEUE: "http://web/queue"
+        userns: auto
+        cap_drop: [ALL]
 """
 
 RETURN = r"""

@@ -55,6 +55,15 @@ def test_this_host_has_what_its_tests_need() -> None:
     assert found["seccomp"].status == OK
 
 
+@pytest.mark.parametrize(
+    ("release", "status"), [("5.18.0-1-amd64", WARNING), ("5.19.0", OK), ("6.1.0-18-amd64", OK), ("unknown", WARNING)]
+)
+def test_kernels_that_mount_layers_with_other_ids(release: str, status: str) -> None:
+    found = preflight._own_ids(release)
+    assert found.status == status
+    assert status == OK or "Linux 5.19 or newer" in found.advice
+
+
 @pytest.mark.parametrize("release", ["5.3", "5.10.0-28-amd64", "6.18.0", "10.0+", "6.1+custom"])
 def test_kernels_that_are_new_enough(release: str) -> None:
     assert preflight._kernel(release).status == OK

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Absent = Callable[[NotFound], None]
 
 # Overlayfs on idmapped layers (Documentation/filesystems/overlayfs.rst).
-_IDMAPPED_OVERLAY = (5, 19)
+IDMAPPED_OVERLAY = (5, 19)
 
 
 def complete_container(container: Container, current: Container | None, absent: Absent) -> Container:
@@ -48,8 +48,8 @@ def check_kernel(container: Container, release: str, root: str = "/") -> None:
     where = f"container {container.name}"
     if container.namespaces.userns != "keep":
         numbers = re.match(r"(\d+)\.(\d+)", release)
-        oldest = ".".join(map(str, _IDMAPPED_OVERLAY))
-        if not numbers or (int(numbers[1]), int(numbers[2])) < _IDMAPPED_OVERLAY:
+        oldest = ".".join(map(str, IDMAPPED_OVERLAY))
+        if not numbers or (int(numbers[1]), int(numbers[2])) < IDMAPPED_OVERLAY:
             raise Unsupported(
                 f"{where}: userns: {container.namespaces.userns} needs Linux {oldest} or newer, for layers with other "
                 f"ids; this host has {release}; leave userns out"

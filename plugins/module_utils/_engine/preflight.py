@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 
 from .cgroup.manager import open_cgroups
+from .demands import IDMAPPED_OVERLAY
 from .errors import EngineError
 
 OK = "ok"
@@ -52,6 +53,7 @@ def observe_findings(instance: str, root: str = "/") -> list[Finding]:
         _python(),
         _namespaces(root),
         _seccomp(root),
+        _own_ids(release),
         *_features(root, release),
         _cgroups(instance),
         _pyroute2(),
@@ -90,6 +92,16 @@ def _seccomp(root: str) -> Finding:
     if os.path.exists(os.path.join(root, "proc/sys/kernel/seccomp/actions_avail")):
         return Finding("seccomp", OK, "filter mode")
     return Finding("seccomp", FAILED, "no filter mode", "use a kernel with CONFIG_SECCOMP_FILTER")
+
+
+def _own_ids(release: str) -> Finding:
+    numbers = re.match(r"(\d+)\.(\d+)", release)
+    oldest = ".".join(map(str, IDMAPPED_OVERLAY))
+    if numbers and (int(numbers[1]), int(numbers[2])) >= IDMAPPED_OVERLAY:
+        return Finding("ids of a container's own", OK, "layers can be mounted with other ids")
+    return Finding(
+        "ids of a container's own", WARNING, f"Linux {release}", f"needed for userns: Linux {oldest} or newer"
+    )
 
 
 def _features(root: str, release: str) -> list[Finding]:

@@ -149,3 +149,12 @@ def wait_for(condition, timeout=5.0):
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+def test_a_privileged_one_has_all_rights_over_what_is_its_own(host):
+    security = Security(privileged=True)
+    script = "mount -t tmpfs none /tmp && echo mounted; mknod /x c 1 3 2>/dev/null || echo refused; ls /dev | wc -l"
+    code, out, err = host.output("web", "sh", "-c", script, namespaces=OWN, security=security)
+    assert (code, out.split()[:2], err) == (0, ["mounted", "refused"], "")
+    nodes = [node for node in os.scandir("/dev") if not node.is_dir() and not node.is_symlink()]
+    assert int(out.split()[2]) >= len(nodes)

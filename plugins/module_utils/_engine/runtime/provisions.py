@@ -36,8 +36,11 @@ _PROCESSORS = "/sys/devices/system/cpu"
 
 NO_SYSCTLS: Mapping[str, str] = {}
 
-# What docker leaves out of a privileged container's /dev: it has these of its own.
-_NOT_THE_HOSTS = ("pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev")
+# Not among the devices of a privileged container: it has these of its own.
+_NOT_THE_HOSTS = (
+    *("pts", "ptmx", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"),
+    *("null", "zero", "full", "random", "urandom", "tty"),
+)
 
 
 class Provisions:

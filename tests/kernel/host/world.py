@@ -144,7 +144,9 @@ class World(Namespace):
                 text = Path("/proc", pid, "cgroup").read_text()
             except OSError:
                 continue
-            found |= {(int(pid), path) for path in re.findall(rf"/{self.instance}/\S*", text)}
+            # A zombie runs nothing: one whose parent was killed is there until process 1 gets to it.
+            if start_time(int(pid)):
+                found |= {(int(pid), path) for path in re.findall(rf"/{self.instance}/\S*", text)}
         return found
 
     def engine_processes(self):

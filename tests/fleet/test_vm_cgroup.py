@@ -84,15 +84,20 @@ def refused(kind, function, *arguments):
 """
 
 
+def install_engine(node: fleet.Node) -> None:
+    """The engine's files, in /opt/engine."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w") as tar:
+        tar.add(ENGINE, "_engine", filter=lambda member: None if "__pycache__" in member.name else member)
+    subprocess.run(node.argv(["sh", "-c", "mkdir -p /opt/engine && tar -xC /opt/engine"]), input=archive.getvalue(),
+                   check=True, timeout=60)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def machine() -> Iterator[fleet.Node]:
     with fleet.up("tf-cgroup", ["node-a"], backend="vm") as hosts:
         node = hosts.node("node-a")
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w") as tar:
-            tar.add(ENGINE, "_engine", filter=lambda member: None if "__pycache__" in member.name else member)
-        subprocess.run(node.argv(["sh", "-c", "mkdir -p /opt/engine && tar -xC /opt/engine"]), input=archive.getvalue(),
-                       check=True, timeout=60)  # fmt: skip
+        install_engine(node)
         yield node
 
 

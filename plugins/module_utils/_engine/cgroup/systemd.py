@@ -21,7 +21,7 @@ from .place import is_scope, parse_scope, scope_path, slice_path
 from .units import Units, unit_name
 from .v2.freezer import is_frozen
 from .v2.manager import ENGINE, V2
-from .v2.tree import PAYLOAD, available_controllers, hand_on_controllers, own_cgroup
+from .v2.tree import PAYLOAD, available_controllers, hand_on_controllers, hand_on_path, own_cgroup
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Systemd(V2):
         self._keeper = start_keeper(self._units, cgroups_path, resources, properties)
         try:
             self._divide(scope)
-            hand_on_controllers(scope, available_controllers(scope), required=self._required(resources))
+            self._hand_on(scope, resources)
             write_resources(payload, resources)
         except BaseException:
             self._end_keeper(payload)
@@ -158,6 +158,7 @@ class Systemd(V2):
         payload = self._payload(cgroups_path)
         # Before ours, because what systemd is to write can depend on what is in force.
         update_scope(self._units, cgroups_path, resources, payload)
+        self._hand_on(os.path.dirname(payload), resources)
         write_resources(payload, resources)
 
     def destroy(self, cgroups_path: str) -> None:
@@ -190,6 +191,16 @@ class Systemd(V2):
                 write_value(f"{scope}/{_MONITOR}/cgroup.procs", pid)
         except OSError as error:
             raise KernelError("dividing a container's scope", error) from error
+
+    def _hand_on(self, scope: str, resources: Resources) -> None:
+        """Give the payload what systemd delegates, and what is asked for beyond that: those controllers that systemd
+        does not know (hugetlb, rdma, misc) it leaves as others have set them in its own cgroups.
+        """
+        required = self._required(resources)
+        unknown = [name for name in required if name not in available_controllers(scope)]
+        if unknown:
+            hand_on_path(self._mount, scope[len(self._mount) + 1 :], unknown, required=required)
+        hand_on_controllers(scope, available_controllers(scope), required=required)
 
     def _end_keeper(self, payload: str) -> None:
         if self._keeper:

@@ -145,7 +145,7 @@ class V1(Cgroups):
 
         relative = self._relative(cgroups_path)
         check_resources(resources, self._mount_of, self._unified_controllers())
-        if not any(os.path.isdir(f"{mount}/{relative}") for mount in self._mounts):
+        if not any(os.path.isdir(directory) for directory in self.directories(cgroups_path).values()):
             raise NotFound("cgroup", cgroups_path, "its container has ended")
         if self._units and is_scope(cgroups_path):
             from ..scope import update_scope  # hosts with systemd alone

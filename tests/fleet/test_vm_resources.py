@@ -41,6 +41,7 @@ def start(resources, args=("sleep", "900"), **changes):
     shutil.copy("/bin/busybox", "/opt/bundle/rootfs/bin")
     for name in ("sh", "sleep", "cat", "dd", "tr"):
         os.symlink("busybox", f"/opt/bundle/rootfs/bin/{name}")
+    os.chmod("/opt/bundle/rootfs", 0o777)  # root of a user namespace makes mount points there
     runtime("spec")
     spec = json.load(open("/opt/bundle/config.json"))
     spec["process"].update(terminal=False, args=list(args))
@@ -172,8 +173,18 @@ def test_a_container_cannot_take_its_device_program_away(run):
 disk = os.stat("/dev/vda").st_rdev
 writable = {"destination": "/sys/fs/cgroup", "type": "cgroup2", "source": "cgroup", "options": ["rw"]}
 mounts = [{"destination": "/proc", "type": "proc", "source": "proc"}, writable]
-spaces = [{"type": kind} for kind in ("mount", "pid", "cgroup", "ipc", "uts")]
+spaces = [{"type": kind} for kind in ("mount", "pid", "cgroup", "ipc", "uts", "user")]
+maps = {name: [{"containerID": 0, "hostID": 100000, "size": 65536}] for name in ("uidMappings", "gidMappings")}
+scope, pid = start({}, top={"mounts": mounts}, namespaces=spaces, maskedPaths=[], readonlyPaths=[], **maps)
+# What is root there may divide its cgroup, and no more (runtime-spec, "Cgroup ownership").
+owners = {name: os.stat(f"{scope}/{name}").st_uid for name in (".", "payload", "payload/cgroup.procs",
+          "payload/cgroup.subtree_control", "payload/memory.max")}
+assert owners == {".": 0, "payload": 100000, "payload/cgroup.procs": 100000, "payload/cgroup.subtree_control": 100000,
+                  "payload/memory.max": 0}, owners
+remove()
+spaces.pop()
 scope, pid = start({}, top={"mounts": mounts}, namespaces=spaces, maskedPaths=[], readonlyPaths=[])
+assert os.stat(f"{scope}/payload").st_uid == 0
 os.mknod("/opt/bundle/rootfs/disk", stat.S_IFBLK | 0o600, disk)
 directory = os.open(scope, os.O_RDONLY)
 programs = bpf.query_programs(directory, bpf.BPF_CGROUP_DEVICE)

@@ -20,6 +20,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.v1.n
     write_class,
     write_priorities,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.v2.ownership import find_owner
 from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.v2.resources import (
     check_resources,
     required_controllers,
@@ -274,9 +275,17 @@ def test_limits_are_properties_of_a_scope(cgroup, values, expected):
 
 def test_limits_are_properties_of_a_scope_on_v1():
     values = {"memory": {"limit": 64}, "cpu": {"shares": 5, "quota": 1000, "period": 10_000}, "pids": {"limit": 3}}
-    found = {name: value for name, _kind, value in legacy_properties(Resources(values))}
+    found = {name: value for name, _kind, value in legacy_properties(Resources(values), "/nowhere")}
     cpu = {"CPUShares": 5, "CPUQuotaPeriodUSec": 10_000, "CPUQuotaPerSecUSec": 100_000}
     assert found == {"MemoryLimit": 64, "TasksMax": 3, **cpu}
+
+
+def test_a_quota_alone_keeps_the_period_of_a_scope_on_v1(tmp_path):
+    (tmp_path / "cpu.cfs_period_us").write_text("200000\n")
+    (tmp_path / "cpu.cfs_quota_us").write_text("50000\n")
+    for cpu, expected in [({"quota": 70_000}, (200_000, 350_000)), ({"period": 100_000}, (100_000, 500_000))]:
+        found = {name: value for name, _kind, value in legacy_properties(Resources({"cpu": cpu}), str(tmp_path))}
+        assert (found["CPUQuotaPeriodUSec"], found["CPUQuotaPerSecUSec"]) == expected
 
 
 @pytest.mark.parametrize(
@@ -311,3 +320,30 @@ def test_annotations_are_properties(name, text, expected):
 def test_annotations_that_are_no_properties_are_told(name, text):
     with pytest.raises(InvalidOption, match=r"^annotations\.org\.systemd\.property\."):
         parse_properties({f"org.systemd.property.{name}": text})
+
+
+CGROUP_MOUNT = {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid"]}
+MAPPED = {
+    "uidMappings": [{"containerID": 0, "hostID": 100_000, "size": 10}, {"containerID": 50, "hostID": 7, "size": 1}]
+}
+
+
+@pytest.mark.parametrize(
+    ("uid", "kinds", "options", "owner"),
+    [
+        (0, ["cgroup", "user"], ["rw"], 100_000),
+        (9, ["cgroup", "user"], [], 100_009),
+        (50, ["cgroup", "user"], None, 7),
+        (10, ["cgroup", "user"], [], None),
+        (5, ["cgroup"], [], 5),
+        (0, ["cgroup", "user"], ["ro"], None),
+        (0, ["user"], [], None),
+    ],
+)
+def test_the_owner_of_a_cgroup_is_whom_the_container_runs_as(uid, kinds, options, owner):
+    mounts = [{**CGROUP_MOUNT, "options": options}]
+    linux = {"namespaces": [{"type": kind} for kind in kinds], **MAPPED}
+    assert find_owner({"process": {"user": {"uid": uid, "gid": 0}}, "mounts": mounts, "linux": linux}) == owner
+    linux["namespaces"] = [{"type": "cgroup", "path": "/proc/1/ns/cgroup"}]
+    assert find_owner({"process": {"user": {"uid": uid, "gid": 0}}, "mounts": mounts, "linux": linux}) is None
+    assert find_owner({"mounts": [], "linux": linux}) is None

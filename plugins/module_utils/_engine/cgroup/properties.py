@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ..errors import InvalidOption
 from ..model.quantities import CPU_PERIOD, UNLIMITED
+from .controller import read_number
 from .units import cpu_mask
 
 TYPE_CHECKING = False
@@ -81,16 +82,18 @@ def resource_properties(resources: Resources, directory: str) -> list[Property]:
     return [(name, kind, value) for name, (kind, value) in found.items()]
 
 
-def legacy_properties(resources: Resources) -> list[Property]:
-    """The same on v1."""
+def legacy_properties(resources: Resources, directory: str) -> list[Property]:
+    """The same on v1; ``directory`` is that of the cpu controller."""
     memory, cpu = resources.memory, resources.cpu
     found: dict[str, tuple[str, Any]] = {}
     if "limit" in memory:
         found["MemoryLimit"] = ("t", _bytes(memory["limit"]))
     if "shares" in cpu:
         found["CPUShares"] = ("t", cpu["shares"])
-    if "quota" in cpu:
-        found.update(_bandwidth(cpu["quota"], cpu.get("period", CPU_PERIOD)))
+    if "quota" in cpu or "period" in cpu:
+        period = cpu.get("period") or read_number(f"{directory}/cpu.cfs_period_us") or CPU_PERIOD
+        quota = cpu.get("quota") or read_number(f"{directory}/cpu.cfs_quota_us") or UNLIMITED
+        found.update(_bandwidth(quota, period))
     if "weight" in resources.block_io:
         found["BlockIOWeight"] = ("t", resources.block_io["weight"])
     found.update(_shared(resources))

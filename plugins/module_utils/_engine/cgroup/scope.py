@@ -75,7 +75,7 @@ def end_keeper(pid: int) -> None:
 
 def update_scope(units: Units, cgroups_path: str, resources: Resources, payload: str = "", *, v1: bool = False) -> None:
     """Set the properties that ``resources`` ask for; ``payload`` is the directory of v2 with what is in force."""
-    properties = legacy_properties(resources) if v1 else resource_properties(resources, payload)
+    properties = legacy_properties(resources, directory) if v1 else resource_properties(resources, directory)
     if properties:
         try:
             units.set_properties(parse_scope(cgroups_path)[1], properties)

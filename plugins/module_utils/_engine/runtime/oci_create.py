@@ -191,6 +191,12 @@ def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any], resources: Resources
         from .rootless_cgroup import explain_refused  # root's containers are where root says
 
         raise explain_refused(error, path) from error
+    if cgroups.kind != "v1" and not runtime.rootless:
+        from ..cgroup.v2.ownership import find_owner, give_cgroup  # hosts of v2
+
+        owner = find_owner(spec)
+        if owner:
+            give_cgroup(cgroups.payload_directory(path), owner)
     return cgroups
 
 

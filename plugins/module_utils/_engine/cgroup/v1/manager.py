@@ -150,7 +150,7 @@ class V1(Cgroups):
         if self._units and is_scope(cgroups_path):
             from ..scope import update_scope  # hosts with systemd alone
 
-            update_scope(self._units, cgroups_path, resources, v1=True)
+            update_scope(self._units, cgroups_path, resources, self.directories(cgroups_path).get("cpu", ""), v1=True)
         self._hand_on(relative, resources)
         write_resources(self.directories(cgroups_path), self._unified_directory(relative), resources)
 

@@ -182,7 +182,8 @@ def test_v1_files_are_given_what_the_list_comes_to(rules: list[Rule]) -> None:
         *((f"c {number}", "rw", True) for number in ("5:0", "5:2", "136:0", "136:1048575")),
         *((f"{kind} {number}", "m", True) for kind in "bc" for number in ("8:0", "1:1", "254:7", "4095:1048575")),
         *((f"b {number}", access, False) for number in ("8:0", "254:0", "7:0", "1:3") for access in ("r", "w", "rm")),
-        *((f"c {number}", access, False) for number in ("1:1", "1:4", "10:200", "5:1", "5:3", "137:0") for access in "rw"),
+        *((f"c {number}", access, False) for number in ("1:1", "1:4", "10:200", "5:3", "137:0") for access in "rw"),
+        *(("c 5:1", access, False) for access in "rw"),
     ],
 )  # fmt: skip
 def test_what_every_container_may(device: str, access: str, expected: bool) -> None:

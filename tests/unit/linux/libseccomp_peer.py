@@ -63,8 +63,8 @@ def _compile(seccomp: Any, profile: dict[str, Any], native: str) -> bytes:
     default = _action(seccomp, profile["defaultAction"], profile.get("defaultErrnoRet"))
     syscall_filter = seccomp.SyscallFilter(default)
     if native != "x86_64":
+        syscall_filter.remove_arch(seccomp.Arch.X86_64)  # first, as it does not mix byte orders
         syscall_filter.add_arch(getattr(seccomp.Arch, native.upper()))
-        syscall_filter.remove_arch(seccomp.Arch.X86_64)
     for name in profile.get("architectures", []):
         arch = getattr(seccomp.Arch, name[len("SCMP_ARCH_") :])
         if not syscall_filter.exist_arch(arch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,6 @@ pytestmark = [
     pytest.mark.skipif(not is_available(), reason="python3-seccomp is not installed for the system's Python"),
 ]
 
-AUDIT_ARCHES = [ARCHITECTURES[name][0] for name in ("x86_64", "x86", "aarch64")]
 EDGES = [0, 1, 2, 8, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, (1 << 32) + 1, 1 << 63, (1 << 64) - 1]
 DEFAULT_ARGUMENTS = [0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF, 37, 38, 39, 40, 41, 1 << 32 | 40, 0x10000011, 0x7E020000]
 DOCKER = [
@@ -91,14 +91,24 @@ ACTIONS = st.sampled_from(
         {"action": "SCMP_ACT_NOTIFY"},
     ]
 )
-EVERYWHERE = sorted(
-    name
-    for name, number in syscall_numbers("x86_64").items()
-    if number < 440 and name in syscall_numbers("x86") and name != "write"  # libseccomp knows fewer than we do
-)
+# A machine, and the other architecture that a profile may list for it.
+NATIVES = {"x86_64": "x86", "aarch64": "arm", "ppc64le": None, "riscv64": None, "s390x": None}
 PARTS = MULTIPLEXED["socketcall"].keys() | MULTIPLEXED["ipc"].keys()
-WHOLE = EVERYWHERE[::6]
-CONDITIONAL = [name for name in EVERYWHERE if name not in PARTS and name not in WHOLE][::25]
+
+
+@functools.cache
+def named(native: str) -> tuple[list[str], list[str]]:
+    """Names for rules without arguments, and for rules with some: what all of a machine's architectures have."""
+    other = NATIVES[native]
+    names = sorted(
+        name
+        for name, number in syscall_numbers(native).items()
+        if number < 440 and name in syscall_numbers(other or native) and name != "write"  # libseccomp knows fewer
+    )
+    whole = names[::6]
+    return whole, [name for name in names if name not in PARTS and name not in whole][::25]
+
+
 VALUES = st.one_of(st.sampled_from(EDGES), st.integers(0, (1 << 64) - 1))
 
 
@@ -114,15 +124,15 @@ def comparisons(draw: Any) -> dict[str, Any]:
 
 
 @st.composite
-def profiles(draw: Any) -> dict[str, Any]:
+def profiles(draw: Any, native: str) -> dict[str, Any]:
     default = draw(ACTIONS.filter(lambda action: action["action"] != "SCMP_ACT_NOTIFY"))
     rules = []
-    left = WHOLE
+    left, conditional = named(native)
     for _rest in range(draw(st.integers(0, 3))):
         rules.append({"names": draw(st.lists(st.sampled_from(left), min_size=1, unique=True)), **draw(ACTIONS)})
         # Of two rules for one call the first counts, but libseccomp refuses two for one part of socketcall.
         left = [name for name in left if name not in PARTS or name not in rules[-1]["names"]]
-    for name in draw(st.lists(st.sampled_from(CONDITIONAL), unique=True)):
+    for name in draw(st.lists(st.sampled_from(conditional), unique=True)):
         # One rule per call, no index twice save for EQ: where orderings overlap, libseccomp's tree loses some of them
         # (2.5.4 with LT 0 or LT 1 << 32 lets 1 pass).
         arguments = draw(st.lists(comparisons(), min_size=1, max_size=3, unique_by=lambda entry: entry["index"]))
@@ -134,16 +144,25 @@ def profiles(draw: Any) -> dict[str, Any]:
         profile["defaultErrnoRet"] = default["errnoRet"]
     # Not X32: beside some rules with arguments libseccomp 2.5.4 then forgets to load the number, and compares the
     # architecture with it. The default profile, with all three, is not affected.
-    subarchitectures = draw(st.sampled_from([[], ["X86"]]))
-    profile["architectures"] = ["SCMP_ARCH_X86_64", *("SCMP_ARCH_" + name for name in subarchitectures)]
+    listed = [native, *([NATIVES[native]] if NATIVES[native] and draw(st.booleans()) else [])]
+    profile["architectures"] = [f"SCMP_ARCH_{name.upper()}" for name in listed]
     return profile
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
-@given(profile=profiles(), data=st.data())
-def test_random_profiles_have_libseccomps_verdicts(peer: Peer, profile: dict[str, Any], data: Any) -> None:
-    ours = decode(compile_filter(profile, "x86_64", enosys_for_newer=False))
-    theirs = decode(peer.compile(profile))
+@pytest.mark.parametrize(("native", "examples"), [(name, 150 if name == "x86_64" else 60) for name in NATIVES])
+def test_random_profiles_have_libseccomps_verdicts(peer: Peer, native: str, examples: int) -> None:
+    @settings(max_examples=examples, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(profile=profiles(native), data=st.data())
+    def compare(profile: dict[str, Any], data: Any) -> None:
+        compare_with_libseccomp(peer, native, profile, data)
+
+    compare()
+
+
+def compare_with_libseccomp(peer: Peer, native: str, profile: dict[str, Any], data: Any) -> None:
+    order = ARCHITECTURES[native][2]
+    ours = decode(compile_filter(profile, native, enosys_for_newer=False), order)
+    theirs = decode(peer.compile(profile, native), order)
     values = {0, (1 << 64) - 1}
     for rule in profile["syscalls"]:
         for argument in rule.get("args", []):
@@ -152,11 +171,12 @@ def test_random_profiles_have_libseccomps_verdicts(peer: Peer, profile: dict[str
                 values |= {value, value - 1, value + 1, value ^ 1 << 32, value & 0xFFFFFFFF}
     choices = st.lists(st.sampled_from([v for v in values if 0 <= v < 1 << 64]), min_size=6, max_size=6)
     arguments = [data.draw(choices) for _rest in range(3)]
-    tables = [syscall_numbers(arch) for arch in ("x86_64", "x86")]
-    numbers = {table[name] for table in tables for name in CONDITIONAL if name in table}
-    for audit_arch in AUDIT_ARCHES:
+    arches = [native, *([NATIVES[native]] if NATIVES[native] else [])]
+    numbers = {table[name] for table in map(syscall_numbers, arches) for name in named(native)[1]}
+    for audit_arch in (*(ARCHITECTURES[arch][0] for arch in arches), ARCHITECTURES["loongarch64"][0]):
         for number in [*range(0, 480, 7), *numbers]:
             for whole in (number, number + X32_SYSCALL_BIT):
                 for probe in arguments:
-                    run_data = seccomp_data(audit_arch, whole, probe)
-                    assert run(ours, run_data) == run(theirs, run_data), (hex(audit_arch), whole, [*map(hex, probe)])
+                    run_data = seccomp_data(audit_arch, whole, probe, order)
+                    told = (hex(audit_arch), whole, [*map(hex, probe)])
+                    assert run(ours, run_data, order) == run(theirs, run_data, order), told

@@ -15,6 +15,7 @@ import select
 import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
+from ..linux.inherited import set_dumpable
 from ..linux.lean import dumps, suppress
 from ..linux.namespaces import (
     CLONE_NEWCGROUP,
@@ -278,6 +279,8 @@ def _bear_in_joined(
     if helper == 0:
         status = 1
         try:
+            if not init.in_user_namespace:  # there its creator could not write its maps; a change of user does the same
+                set_dumpable(False)
             _join(paths)
             if flags & CLONE_NEWTIME:
                 unshare_time(parse_time_offsets(init.linux))

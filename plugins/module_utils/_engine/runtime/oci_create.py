@@ -102,6 +102,10 @@ def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
         raise Conflict(f"container with id {identity!r} already exists in {runtime.root}; delete it first")
     spec = read_config(bundle)
     linux = spec.setdefault("linux", {})
+    if any(entry["type"] == "pid" and entry.get("path") for entry in linux.get("namespaces") or ()):
+        from ..linux.sealed import run_sealed  # others see the init of such a container while it is ours
+
+        run_sealed()
     if not spec.get("process"):
         raise Unsupported("config.json: process: there is nothing to create without it")
     if os.geteuid() != 0:

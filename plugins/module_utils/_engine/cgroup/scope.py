@@ -73,8 +73,10 @@ def end_keeper(pid: int) -> None:
         os.waitpid(pid, 0)
 
 
-def update_scope(units: Units, cgroups_path: str, resources: Resources, payload: str = "", *, v1: bool = False) -> None:
-    """Set the properties that ``resources`` ask for; ``payload`` is the directory of v2 with what is in force."""
+def update_scope(
+    units: Units, cgroups_path: str, resources: Resources, directory: str = "", *, v1: bool = False
+) -> None:
+    """Set the properties that ``resources`` ask for; ``directory`` has what is in force: v2's, or of v1 that of cpu."""
     properties = legacy_properties(resources, directory) if v1 else resource_properties(resources, directory)
     if properties:
         try:

@@ -50,6 +50,7 @@ def hand_over(
                 release()
                 # The descriptor with the first part alone, should it be sent in several.
                 sent = socket.send_fds(connection, [content], [fd])
-                connection.sendall(content[sent:])
+                if sent < len(content):  # an agent that has all may be gone
+                    connection.sendall(content[sent:])
     except OSError as error:
         raise RuntimeFailed(f"linux.seccomp.listenerPath: no agent takes the listener at {path}: {error}") from error

@@ -14,6 +14,16 @@ PYTHON = Path("/usr/bin/python3").resolve()
 LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64", "sbin": "usr/sbin"}
 
 
+def without_trampoline(app, directory):
+    """The engine as it is on an architecture that no trampoline is for."""
+    shutil.copytree(app, directory, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    file = directory / "_engine/linux/trampoline.py"
+    text = file.read_text()
+    assert "    return machine if " in text
+    file.write_text(text.replace("    return machine if ", "    return None and machine if "))
+    return directory
+
+
 class HostedRuntime:
     """One container, by the command line. ``python`` is the copy."""
 

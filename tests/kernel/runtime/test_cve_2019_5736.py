@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-from tests.kernel.runtime.hosted import HostedRuntime
+from tests.kernel.runtime.hosted import HostedRuntime, without_trampoline
 
 # Run by the host's Python, where the attack works so far: a child keeps a descriptor of that, waits until it is gone
 # (ETXTBSY till then), and writes through /proc/self/fd. The exit status tells that it got to run at all.
@@ -41,9 +41,15 @@ os.execv("/usr/bin/python3", ["python3", "-c", keeper])
 """
 
 
+@pytest.fixture(scope="module", params=[True, False], ids=["trampoline", "no trampoline"])
+def engine(request, app, tmp_path_factory):
+    """The engine; and as it is on an architecture that no trampoline is for."""
+    return app if request.param else without_trampoline(app, tmp_path_factory.mktemp("without") / "engine")
+
+
 @pytest.fixture
-def runtime(app, tmp_path):
-    runtime = HostedRuntime(app, tmp_path)
+def runtime(engine, tmp_path):
+    runtime = HostedRuntime(engine, tmp_path)
     (runtime.rootfs / "script").write_text("#!/proc/self/exe\n" + ATTACK)
     (runtime.rootfs / "script").chmod(0o755)
     (runtime.rootfs / "attack.py").write_text(ATTACK)
@@ -154,23 +160,26 @@ def wait_for(condition):
 
 
 @pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_PTRACE",)])
-def test_a_watcher_inside_never_sees_what_enters(runtime, capabilities):
+def test_a_watcher_inside_cannot_write_to_what_enters(runtime, engine, app, capabilities):
     """CAP_SYS_PTRACE opens /proc/<pid>/exe of anybody, non-dumpable or not (ptrace(2), access mode checking)."""
     before = digest(runtime.python)
     start_watcher(runtime, *capabilities)
     for _count in range(20):
         assert runtime("exec", runtime.id, "/bin/true").returncode == 0
-    assert "['seen 0']" in end_watcher(runtime)
+    told = end_watcher(runtime)
+    assert "written" not in told
     assert digest(runtime.python) == before
+    if engine == app:
+        assert "['seen 0']" in told
 
 
-def test_a_watcher_cannot_write_to_what_joins_its_pid_namespace(runtime, app, tmp_path):
+def test_a_watcher_cannot_write_to_what_joins_its_pid_namespace(runtime, engine, tmp_path):
     """A container that is given the pid namespace of another: its init is seen there while it is still ours."""
     before = digest(runtime.python)
     start_watcher(runtime, "CAP_SYS_PTRACE")
     pid = json.loads(runtime("state", runtime.id).stdout)["pid"]
     (tmp_path / "second").mkdir()
-    second = HostedRuntime(app, tmp_path / "second")
+    second = HostedRuntime(engine, tmp_path / "second")
     second.command[0] = runtime.command[0]
     try:
 

@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux import trampoline
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.capabilities import NUMBERS
-from tests.kernel.runtime.hosted import HostedRuntime
+from tests.kernel.runtime.hosted import HostedRuntime, without_trampoline
 
 ALL_KINDS = ("bounding", "effective", "permitted", "inheritable", "ambient")
 SETS = ("CAP_CHOWN", "CAP_NET_BIND_SERVICE", "CAP_KILL")
@@ -28,14 +28,7 @@ def runtime(app, tmp_path):
 
 @pytest.fixture(scope="module")
 def app_without(app, tmp_path_factory):
-    """The engine as it is where there is no trampoline."""
-    directory = tmp_path_factory.mktemp("without") / "engine"
-    shutil.copytree(app, directory, ignore=shutil.ignore_patterns("__pycache__"))
-    file = directory / "_engine/linux/trampoline.py"
-    text = file.read_text()
-    assert "    return machine if " in text
-    file.write_text(text.replace("    return machine if ", "    return None and machine if "))
-    return directory
+    return without_trampoline(app, tmp_path_factory.mktemp("without") / "engine")
 
 
 @pytest.fixture

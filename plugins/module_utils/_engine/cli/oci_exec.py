@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ..errors import InvalidOption
 from ..linux.lean import loads
+from ..linux.trampoline import own_machine
 from ..runtime.exec import resolve_user_in
 from ..runtime.oci_exec import Entry, enter
 
@@ -23,6 +24,10 @@ def execute(runtime: Runtime, words: Words) -> int:
     """Enter the container; the program's exit status, or 0 where it is left alone."""
     identity = words.identity(None)
     state = runtime.enterable(identity, ignore_paused=words.flag("ignore-paused"))
+    if own_machine() is None:
+        from ..linux.sealed import run_sealed  # without a trampoline it is Python that enters
+
+        run_sealed()
     entry = Entry()
     entry.pid_file = words.text("pid-file")
     entry.console_socket = words.text("console-socket")

@@ -33,6 +33,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.val
 TEXTS = {
     "a string without NUL": ("text", ["a\0b", "half \ud800"]),
     "an absolute path": ("/a/path", ["a/path", "", "/nul\0"]),
+    "an absolute path or nothing": ("/", ["relative"]),
     "at most 64 bytes": ("name", ["é" * 33, "a" * 65]),
     "one line": ("line", ["two\nlines"]),
     "numbers and ranges such as 0-3,7": ("0-3,7", ["a", "3-1", "1-", "-1", "1-2-3", "0:4", "12345678"]),

@@ -99,7 +99,7 @@ def parse_architectures(seccomp: Mapping[str, Any], arch: str) -> list[str]:
 
 
 def parse_flags(seccomp: Mapping[str, Any]) -> int:
-    """The flags for seccomp(2). No ``flags`` means SPEC_ALLOW alone.
+    """The flags for seccomp(2). No ``flags`` means SPEC_ALLOW alone, as with runc; an empty list means none.
 
     A profile that notifies needs a listener: then NEW_LISTENER is among them, and ``load_filter`` returns it.
     """
@@ -108,7 +108,7 @@ def parse_flags(seccomp: Mapping[str, Any]) -> int:
         if not isinstance(name, str) or name not in FLAGS:
             raise InvalidOption(where, name, f"one of {', '.join(FLAGS)}")
         flags |= FLAGS[name]
-    if not seccomp.get("flags"):
+    if seccomp.get("flags") is None:
         flags = FLAGS["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
     rules = [rule for _where, rule in _items(seccomp, "syscalls", "linux.seccomp")]
     if any(isinstance(rule, dict) and rule.get("action") == "SCMP_ACT_NOTIFY" for rule in rules):
@@ -160,7 +160,11 @@ def parse_rules(seccomp: Mapping[str, Any]) -> list[Rule]:
             raise InvalidOption(f"{where}.names", names, "a list with at least one name of a system call")
         value = _parse_action(where, "action", "errnoRet", entry)
         if value == ACTIONS["SCMP_ACT_NOTIFY"] and "write" in names:
-            raise InvalidOption(f"{where}.names", "write", "other names: the listener is handed over with write")
+            raise InvalidOption(
+                f"{where}.names",
+                "write",
+                "other names: SCMP_ACT_NOTIFY cannot be used for the write syscall",
+            )
         comparisons = [_parse_comparison(place, argument) for place, argument in _items(entry, "args", where)]
         if len({index for index, *_rest in comparisons}) < len(comparisons):
             rules.append((names, value, [(comparison,) for comparison in comparisons]))

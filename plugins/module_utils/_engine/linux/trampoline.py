@@ -271,6 +271,10 @@ def observe_memfd_noexec() -> int:
         return 0
 
 
+# What runc's sealed copy of itself is called: by that name, those who watch over hosts know that a container starts.
+_NAME = "runc_cloned:/proc/self/exe"
+
+
 def open_sealed(content: bytes) -> int:
     """A file in memory that can be executed, and that nobody can change any more; it closes on exec.
 
@@ -278,13 +282,13 @@ def open_sealed(content: bytes) -> int:
     """
     flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
     try:
-        fd = os.memfd_create("trampoline", flags | MFD_EXEC)
+        fd = os.memfd_create(_NAME, flags | MFD_EXEC)
     except PermissionError:
         from .tmpfs_file import open_on_tmpfs  # rarely needed, and loaded then: see Execution.preload()
 
         return open_on_tmpfs(content)
     except OSError:  # EINVAL: Linux before 6.3
-        fd = os.memfd_create("trampoline", flags)
+        fd = os.memfd_create(_NAME, flags)
     os.write(fd, content)
     fcntl.fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
     return fd

@@ -28,7 +28,7 @@ from ..linux.namespaces import (
 )
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
-from ..linux.seccomp_profile import check_profile, parse_flags
+from ..linux.seccomp_profile import FLAGS, check_profile, parse_flags
 from .channel import Channel
 from .hooks import run_hooks
 from .init import Init, plan_outside, run_init
@@ -208,6 +208,8 @@ def _fill(init: Init, state: State, options: CreateOptions) -> None:
     init.seccomp = options.seccomp
     if profile := init.linux.get("seccomp"):
         init.seccomp_flags = parse_flags(profile)
+        if options.debug:
+            options.debug(f"seccomp filter flags: {init.seccomp_flags & ~FLAGS['SECCOMP_FILTER_FLAG_TSYNC']}")
         init.filter_follows = not options.seccomp
     init.state = {**state.told(), "status": "creating"}
     init.task_files, init.cgroup_directory = options.membership.task_files, options.membership.directory

@@ -64,9 +64,13 @@ class Execution:
         # What tells somebody by its end that the program runs.
         self.held = (init.fifo,) if init.fifo >= 0 else ()
         self.birth = birth
-        # A filter that nothing but execve(2) shall come after; a listener is handed over by us, so before.
+        # A filter that nothing but execve(2) shall come after. A listener is handed over by us, so before; and
+        # startContainer hooks are held by it too, as with runc.
         profile = init.linux.get("seccomp")
-        self.filtered = bool(profile and process.get("noNewPrivileges") and not init.seccomp_flags & NEW_LISTENER)
+        early = init.seccomp_flags & NEW_LISTENER or (
+            not birth and (init.spec.get("hooks") or {}).get("startContainer")
+        )
+        self.filtered = bool(profile and process.get("noNewPrivileges") and not early)
         self.filtered_by = {} if self.filtered else profile or {}
         self.capabilities: Capabilities | None = None
         self.content = b""

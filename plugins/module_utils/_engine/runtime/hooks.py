@@ -74,10 +74,18 @@ def _run(hook: Mapping[str, Any], stdin: bytes, inherited: Mapping[str, str], di
         if status is None:
             return f"not done within its timeout, {hook['timeout']} s"
         told = os.pread(failure, 4096, 0).decode()
-        return told or (f"failed with status {status}" if status else "")
+        return told or (_describe(status) if status else "")
     finally:
         os.close(source)
         os.close(failure)
+
+
+def _describe(status: int) -> str:
+    if status > 0:
+        return f"failed with status {status}"
+    from signal import strsignal  # for what rarely happens
+
+    return f"ended by signal {-status} ({(strsignal(-status) or 'unknown').lower()})"
 
 
 def _become(

@@ -379,6 +379,10 @@ class WaitForStart(Operation):
         return "wait to be started"
 
     def execute(self) -> None:
+        # Process 1 of a pid namespace gets no signal that it has no handler for (pid_namespaces(7)), and a created
+        # container is to be stopped as one that runs. The program gets the defaults back: execve(2) sees to that.
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, lambda number, _frame: os._exit(128 + number))
         poll = select.poll()
         poll.register(self.fifo, select.POLLIN)
         while not any(events & select.POLLIN for _fd, events in poll.poll()):

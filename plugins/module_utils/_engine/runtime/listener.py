@@ -53,4 +53,6 @@ def hand_over(
                 if sent < len(content):  # an agent that has all may be gone
                     connection.sendall(content[sent:])
     except OSError as error:
-        raise RuntimeFailed(f"linux.seccomp.listenerPath: no agent takes the listener at {path}: {error}") from error
+        raise RuntimeFailed(
+            f"linux.seccomp.listenerPath: failed to connect with seccomp agent at {path}: {error}"
+        ) from error

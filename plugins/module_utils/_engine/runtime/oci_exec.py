@@ -48,6 +48,11 @@ def enter(runtime: Runtime, state: State, process: dict[str, Any], entry: Entry)
     user = any(entry["type"] == "user" for entry in (state.spec().get("linux") or {}).get("namespaces") or ())
     for warning in find_ungrantable(process, user_namespace=user):
         runtime.warn(warning)
+    if runtime.debug and (process.get("execCPUAffinity") or {}).get("initial"):
+        from ..linux.scheduler import parse_numbers  # rarely asked for
+
+        cpus = parse_numbers(process["execCPUAffinity"]["initial"])
+        runtime.debug(f"nsexec: affinity: {sum(1 << cpu for cpu in cpus):#x}")
     options.membership = find_membership(state.cgroups_path, runtime.instance, state.pid)
     if entry.subcgroups:
         options.membership = choose_subcgroups(options.membership, entry.subcgroups)

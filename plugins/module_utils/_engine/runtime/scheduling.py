@@ -81,7 +81,7 @@ def check_linux(linux: Mapping[str, Any]) -> None:
     mode, nodes = policy["mode"], parse_numbers(policy.get("nodes") or "")
     where, given = "linux.memoryPolicy.nodes", policy.get("nodes")
     if nodes and mode in ("MPOL_DEFAULT", "MPOL_LOCAL"):
-        raise InvalidOption(where, given, f"no nodes for {mode}")
+        raise InvalidOption(where, given, f"no nodes for {mode}: mode requires 0 nodes but got {len(nodes)}")
     if not nodes and mode not in ("MPOL_DEFAULT", "MPOL_LOCAL", "MPOL_PREFERRED"):
         raise InvalidOption(where, given, f"at least one node for {mode}")
     if max(nodes, default=0) > _MOST_NODES:

@@ -57,6 +57,8 @@ def _is_list_of_numbers(text: str) -> bool:
 
 _NUMBERS = Text("numbers and ranges such as 0-3,7", _is_list_of_numbers)
 
+# Go's programs leave an empty path in where a namespace is new.
+_PATH_OR_NONE = Text("an absolute path or nothing", lambda text: text[:1] in ("", "/"))
 _MAPPINGS = List(
     Object({"containerID": _ID, "hostID": _ID, "size": Number(1, (1 << 32) - 1)}, "containerID", "hostID", "size")
 )
@@ -209,7 +211,7 @@ _OFFSET = Object({"secs": _INT64, "nanosecs": Number(0, 999_999_999)})  # time_n
 
 LINUX = Object(
     {
-        "namespaces": List(Object({"type": Word(NAMESPACES), "path": _PATH}, "type")),
+        "namespaces": List(Object({"type": Word(NAMESPACES), "path": _PATH_OR_NONE}, "type")),
         "uidMappings": _MAPPINGS,
         "gidMappings": _MAPPINGS,
         "timeOffsets": Map(Word("monotonic boottime"), _OFFSET),

@@ -86,7 +86,15 @@ def _hold(value: Any, kind: Kind, name: str) -> None:
         kind.check(value)
     except Fault as fault:
         where = fault.place if name == "config.json" and fault.place else fault.inside(name).place
-        raise InvalidOption(where, fault.value, fault.expected) from None
+        raise InvalidOption(where, fault.value, fault.expected + _known_as(where)) from None
+
+
+def _known_as(where: str) -> str:
+    """What those who read the messages of runc look for."""
+    for name in ("mode", "flag", "node"):
+        if where.startswith(f"linux.memoryPolicy.{name}"):
+            return f" (invalid memory policy {name})"
+    return ""
 
 
 def _check_process(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:

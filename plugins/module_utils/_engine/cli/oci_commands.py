@@ -119,6 +119,18 @@ def _events(runtime: Runtime, words: Words) -> int:
     return events(runtime, words)
 
 
+def _checkpoint(runtime: Runtime, words: Words) -> int:
+    from .checkpoint import checkpoint  # for this command alone
+
+    return checkpoint(runtime, words)
+
+
+def _restore(runtime: Runtime, words: Words) -> int:
+    from .checkpoint import restore  # for this command alone
+
+    return restore(runtime, words)
+
+
 COMMANDS: dict[str, Callable[[Runtime, Words], int]] = {
     "exec": _exec,
     "list": _list,
@@ -127,6 +139,8 @@ COMMANDS: dict[str, Callable[[Runtime, Words], int]] = {
     "resume": _resume,
     "spec": _spec,
     "features": _features,
+    "checkpoint": _checkpoint,
+    "restore": _restore,
     "update": _update,
     "events": _events,
 }

@@ -120,21 +120,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     profile = (spec.get("linux") or {}).get("seccomp")
     if profile and not options.seccomp:
         check_profile(profile)
-    state = create_state(
-        root,
-        identity,
-        {
-            "pid": 0,
-            "started": 0,
-            "bundle": bundle,
-            "rootfs": rootfs,
-            "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
-            "annotations": spec.get("annotations") or {},
-            "freezer": find_freezer(options.membership),
-            "creator": list(options.creator),
-        },
-    )
+    state = create_state(root, identity, describe_container(bundle, rootfs, spec, options))
     try:
         return _create(state, spec, options)
     except OSError as error:
@@ -143,6 +129,21 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     except BaseException:
         state.remove()
         raise
+
+
+def describe_container(bundle: str, rootfs: str, spec: Mapping[str, Any], options: CreateOptions) -> dict[str, Any]:
+    """What state.json says of a container that has no init yet."""
+    return {
+        "pid": 0,
+        "started": 0,
+        "bundle": bundle,
+        "rootfs": rootfs,
+        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
+        "annotations": spec.get("annotations") or {},
+        "freezer": find_freezer(options.membership),
+        "creator": list(options.creator),
+    }
 
 
 def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:

@@ -14,12 +14,12 @@ from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
 from ..linux.idmap import in_user_namespace
 from ..linux.inherited import set_child_subreaper
-from .create import Created, CreateOptions, create_container
+from .create import Created, CreateOptions, create_container, describe_container
 from .exec import wait_exit
 from .membership import membership_of
 from .privileges import find_ungrantable
 from .rootless import check_ordinary
-from .state import SPEC_FILE, parse_id
+from .state import SPEC_FILE, State, create_state, parse_id
 from .validate import read_config
 
 TYPE_CHECKING = False
@@ -49,7 +49,7 @@ class Creation:
 
 def create(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> Created:
     """Create a container on this process's streams. Its cgroup goes again where that fails."""
-    spec = _read(runtime, identity, bundle)
+    spec = read_bundle(runtime, identity, bundle)
     return _create(runtime, identity, bundle, spec, _options(spec, creation), creation)
 
 
@@ -63,7 +63,7 @@ def run(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> int
             runtime.delete(identity, force=True)
             raise
         return 0
-    spec = _read(runtime, identity, bundle)
+    spec = read_bundle(runtime, identity, bundle)
     options = _options(spec, creation)
     options.die_with_parent = True
     receiver: socket.socket | None = None
@@ -97,7 +97,7 @@ def _accompany(created: Created, options: CreateOptions, receiver: socket.socket
     return code
 
 
-def _read(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
+def read_bundle(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
     if os.path.exists(os.path.join(runtime.root, parse_id(identity))):
         raise Conflict(f"container with id {identity!r} already exists in {runtime.root}; delete it first")
     spec = read_config(bundle)
@@ -173,7 +173,7 @@ def _create(
     try:
         if cgroups:
             cgroups.settle(path, resources)
-        _keep_spec(created, bundle)
+        _keep_spec(created.state, bundle)
         if sender:
             sender(created.pidfd)
         if creation.pid_file:
@@ -182,6 +182,30 @@ def _create(
         runtime.delete(identity, force=True)
         raise
     return created
+
+
+def prepare_restored(
+    runtime: Runtime, identity: str, bundle: str, spec: dict[str, Any]
+) -> tuple[State, Cgroups | None, list[str]]:
+    """The state and the cgroup of a container that criu shall fill, and the files that take its pid in."""
+    path, resources = spec["linux"]["cgroupsPath"], Resources(spec["linux"].get("resources") or {})
+    options = CreateOptions()
+    cgroups = _prepare_cgroup(runtime, spec, resources) if path else None
+    try:
+        files: list[str] = []
+        if cgroups:
+            options.membership = membership_of(cgroups, path)
+            unified = options.membership.directory
+            files = [f"{unified}/cgroup.procs"] if unified else list(options.membership.task_files)
+        bundle = os.path.abspath(bundle)
+        values = describe_container(bundle, os.path.join(bundle, spec["root"]["path"]), spec, options)
+        state = create_state(runtime.root, identity, values)
+        _keep_spec(state, bundle)
+    except BaseException:
+        if cgroups:
+            cgroups.destroy(path)
+        raise
+    return state, cgroups, files
 
 
 def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any], resources: Resources) -> Cgroups:
@@ -213,11 +237,11 @@ def _properties(spec: dict[str, Any], cgroups_path: str) -> list[Property]:
     return parse_properties(spec.get("annotations") or {})
 
 
-def _keep_spec(created: Created, bundle: str) -> None:
+def _keep_spec(state: State, bundle: str) -> None:
     """What is changed in config.json from here on has no effect on the container (runtime-spec, Lifecycle, 2)."""
     with open(os.path.join(bundle, "config.json"), "rb") as source:
         content = source.read()
-    with open(os.path.join(created.state.directory, SPEC_FILE), "wb") as kept:
+    with open(os.path.join(state.directory, SPEC_FILE), "wb") as kept:
         kept.write(content)
 
 

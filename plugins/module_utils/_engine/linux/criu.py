@@ -58,6 +58,7 @@ _OPTIONS = {
     "config_file": 51,
     "lsm_profile": 53,
     "lsm_mount_context": 63,
+    "network_lock": 64,
 }
 _NOTIFY_SUCCESS = 3
 
@@ -160,6 +161,6 @@ def _last_error(log: str) -> str:
     try:
         with open(log, encoding="utf-8", errors="replace") as file:
             lines = [line.strip() for line in file if "Error" in line]
-        return f"{lines[-1]} ({log})"
+        return f"{lines[0]} ({log})"  # those after it come of it
     except (OSError, IndexError):
         return f"it told no reason (no error in {log})"

@@ -18,9 +18,10 @@ from ..errors import Conflict, RuntimeFailed
 from ..linux import mount as m
 from ..linux.criu import DUMP, PRE_DUMP, RESTORE, request
 from ..linux.inherited import set_child_subreaper
+from ..linux.lean import suppress
 from ..linux.mount import mount, umount2
 from ..linux.namespaces import CLONE_NEWNET, NAMESPACES
-from ..linux.process import start_time
+from ..linux.process import find_program, start_time
 from .cgroup_mounts import observe_hierarchies
 from .exec import wait_exit
 from .oci_create import Creation, check_terminal, prepare_restored, read_bundle, write_pid
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTORS = "descriptors.json"
 _LOG_LEVEL = 4
+_NULL = "/dev/null"
+_NFTABLES = 2  # rpc.proto, criu_network_lock_method; criu itself would take iptables
 
 
 class CriuOptions:
@@ -62,6 +65,8 @@ def checkpoint_container(runtime: Runtime, identity: str, options: CriuOptions) 
     spec = state.spec()
     values = _common(options, spec, "dump.log")
     values.update(pid=state.pid, root=state.values["rootfs"], **options.flags)
+    if find_program("iptables-restore") is None:
+        values["network_lock"] = _NFTABLES
     if options.page_server:
         values["ps"] = {1: options.page_server[0], 2: options.page_server[1]}
     if options.parent:
@@ -71,9 +76,9 @@ def checkpoint_container(runtime: Runtime, identity: str, options: CriuOptions) 
         values["freeze_cgroup"] = os.path.dirname(freezer)
     values["external"] = [f"{kind}[{os.stat(path).st_ino}]:{_key(kind)}" for kind, path in _joined(spec)]
     if not options.pre_dump:
-        values["ext_mnt"] = [
-            {1: target, 2: target} for target, _source in _external_mounts(spec, state.cgroups_path, dumping=True)
-        ]
+        mounts = [(target, target) for target, _source in _external_mounts(spec, state.cgroups_path)]
+        mounts += [(path, _NULL) for path in _masked_files(spec, state.pid)]
+        values["ext_mnt"] = [{1: target, 2: name} for target, name in mounts if target != _NULL]
         with open(os.path.join(options.images, _DESCRIPTORS), "w", encoding="utf-8") as file:
             json.dump([os.readlink(f"/proc/{state.pid}/fd/{fd}") for fd in range(3)], file)
 
@@ -171,7 +176,7 @@ def _plan_restore(
         write_file(path, str(criu))
     values = _common(options, spec, "restore.log")
     values.update(root=root, rst_sibling=1, evasive_devices=1, **options.flags)
-    mounts = _external_mounts(spec, state.cgroups_path, dumping=False)
+    mounts = _external_mounts(spec, state.cgroups_path)
     values["ext_mnt"] = [{1: target, 2: source} for target, source in mounts]
     with open(os.path.join(options.images, _DESCRIPTORS), encoding="utf-8") as descriptors:
         names = enumerate(json.load(descriptors))
@@ -231,13 +236,13 @@ def _key(kind: str) -> str:
     return f"extRoot{kind.capitalize()}NS"
 
 
-def _external_mounts(spec: Mapping[str, Any], cgroups_path: str, *, dumping: bool) -> Iterator[tuple[str, str]]:
-    """Mounts whose content is the host's: where they are in the container, and what they are bound from."""
+def _external_mounts(spec: Mapping[str, Any], cgroups_path: str) -> Iterator[tuple[str, str]]:
+    """Mounts whose content is the host's: by what name criu knows them, and what they are bound from."""
     linux = spec.get("linux") or {}
     own_cgroups = any(entry["type"] == "cgroup" for entry in linux.get("namespaces") or ())
     for entry in spec.get("mounts") or ():
         options = entry.get("options") or ()
-        target = os.path.normpath("/" + entry["destination"])
+        target = os.path.normpath("/" + entry["destination"].lstrip("/"))
         if "bind" in options or "rbind" in options:
             yield target, entry["source"]
         elif entry.get("type") == "cgroup" and not own_cgroups:
@@ -245,11 +250,16 @@ def _external_mounts(spec: Mapping[str, Any], cgroups_path: str, *, dumping: boo
                 if hierarchy.fstype != "cgroup2":
                     name = os.path.basename(hierarchy.mount_point)
                     yield f"{target}/{name}", hierarchy.mount_point + cgroups_path
-    if dumping:
-        for path in linux.get("maskedPaths") or ():
-            yield path, "/dev/null"
-    elif linux.get("maskedPaths"):
-        yield "/dev/null", "/dev/null"
+    if linux.get("maskedPaths"):
+        yield _NULL, _NULL
+
+
+def _masked_files(spec: Mapping[str, Any], pid: int) -> Iterator[str]:
+    """The masked paths that are /dev/null in the container; a masked directory is a tmpfs, which criu knows."""
+    for path in (spec.get("linux") or {}).get("maskedPaths") or ():
+        with suppress(OSError):
+            if os.lstat(f"/proc/{pid}/root{path}").st_rdev == os.makedev(1, 3):
+                yield path
 
 
 def _cgroups_of(pid: int) -> Iterator[tuple[str, str]]:

@@ -31,6 +31,7 @@ from .process import (
     FreeAffinity,
     JoinCgroup,
     NewSession,
+    OwnNull,
     OwnStdio,
     SealImports,
     SetHostname,
@@ -305,6 +306,7 @@ def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
         yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
     yield from init.rare
     if not process.get("terminal"):
+        yield OwnNull()
         yield OwnStdio(user["uid"])
     privileges = init.privileges(process)
     directory = TryDirectory(process["cwd"])

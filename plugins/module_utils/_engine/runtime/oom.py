@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 
 from ..linux.cgroupfs import write_value
 from ..linux.lean import suppress
@@ -53,12 +54,15 @@ class OomWatch:
             os.close(fd)
 
     def news(self) -> int:
-        """How many processes were killed for want of memory since the last call."""
-        with suppress(OSError):  # the cgroup is gone, or the eventfd has nothing
-            if self._is_eventfd:
-                os.read(self.fd, 8)
-            else:
-                os.pread(self.fd, 4096, 0)
+        """How often it ran out of memory since the last call: times told on v1, processes killed on v2."""
+        if self._is_eventfd:
+            with suppress(OSError):  # it has nothing
+                # v1 tells before it kills, so the table may not have it yet; and it tells of the cgroup's end as well.
+                told = int.from_bytes(os.read(self.fd, 8), sys.byteorder)
+                return told if os.path.exists(self._table) else 0
+            return 0
+        with suppress(OSError):  # the cgroup is gone
+            os.pread(self.fd, 4096, 0)
         before, self._told = self._told, max(self._told, self._count())
         return self._told - before
 

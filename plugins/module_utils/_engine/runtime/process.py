@@ -221,6 +221,28 @@ class BecomeNamespaceRoot(Operation):
         os.setresuid(0, 0, 0)
 
 
+class OwnNull(Operation):
+    """The container's /dev/null in the place of the host's, where a standard stream is that: what belongs to another
+    mount namespace cannot be checkpointed, and is nobody's business in there. Left as it is where there is none."""
+
+    def __str__(self) -> str:
+        return "open the container's /dev/null for the standard streams"
+
+    def execute(self) -> None:
+        null = os.makedev(1, 3)
+        for fd in range(3):
+            if os.fstat(fd).st_rdev != null:
+                continue
+            try:
+                own = os.open("/dev/null", os.O_RDWR | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+            except OSError:
+                return
+            if os.fstat(own).st_rdev == null:  # by its number: an image may have put anything there
+                os.set_blocking(own, True)
+                os.dup2(own, fd)
+            os.close(own)
+
+
 class OwnStdio(Operation):
     """Let the container's user open /dev/stdout and its like, where those are pipes or files of ours."""
 

@@ -10,7 +10,7 @@ packages_demo=(python3 python3-venv python3-pyroute2 iproute2 nftables openssh-s
     ca-certificates procps curl)
 # The peers, the virtual machine and the registry of the tests, over packages_demo.
 # shellcheck disable=SC2034 # read by name in setup_packages
-packages_test=("${packages_demo[@]}" git make runc crun conmon podman containerd skopeo umoci docker-registry strace
+packages_test=("${packages_demo[@]}" git make runc crun conmon podman containerd criu skopeo umoci docker-registry strace
     mmdebstrap debian-archive-keyring qemu-system-x86 qemu-user qemu-utils e2fsprogs iptables jq shellcheck uidmap
     golang-github-opencontainers-specs-dev apparmor)
 

@@ -16,7 +16,7 @@ import socket
 from ..errors import RuntimeFailed
 from ..linux.files import remove_if_exists
 from ..linux.inherited import set_parent_death_signal
-from ..linux.lean import suppress
+from ..linux.lean import Descriptor, suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class NotifySocket:
         path = os.path.join(self.directory, _NAME)
         try:
             remove_if_exists(path)
-            self.socket.bind(path)
+            # By a descriptor: the address of a Unix socket has 107 bytes at most (unix(7)).
+            with Descriptor(os.open(self.directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)) as fd:
+                self.socket.bind(f"/proc/self/fd/{fd}/{_NAME}")
             os.chmod(path, 0o666)
         except OSError as error:
             raise RuntimeFailed(f"NOTIFY_SOCKET: {path}: {error.strerror}") from error

@@ -38,7 +38,7 @@ def detached(runtime, *words):
         ({"path": "/no/such/hook"}, "/no/such/hook cannot be run: No such file or directory"),
         ({"path": "/etc/passwd"}, "/etc/passwd cannot be run: Permission denied"),
         (script("exit 7"), "/bin/sh failed with status 7"),
-        (script("kill -9 $$"), "/bin/sh failed with status -9"),
+        (script("kill -9 $$"), "/bin/sh ended by signal 9 (killed)"),
         (script("exec sleep 20", timeout=1), "/bin/sh not done within its timeout, 1 s"),
     ],
 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import subprocess
 import time
 import uuid
@@ -25,6 +26,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     Unsupported,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.cgroupfs import (
+    make_cgroups,
     observe_hierarchies,
     walk_cgroups,
 )
@@ -348,3 +350,26 @@ def test_what_was_there_before_a_failure_stays(cgroups, path):
     with pytest.raises(EngineError):
         cgroups.prepare_resources(path, Resources({"cpu": {"quota": 1}}))
     assert left(path) == [f"{MOUNTS['cpu']}{path}"]
+
+
+def test_a_parent_that_comes_and_goes_is_made_again():
+    """Another runtime's last container may take the parent along at any moment."""
+    mount, parent = MOUNTS["pids"], f"stowage-test-{uuid.uuid4().hex[:10]}"
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        while not select.select([reader], [], [], 0)[0]:
+            for _time in range(100):
+                with contextlib.suppress(OSError):
+                    os.rmdir(f"{mount}/{parent}")
+        os._exit(0)
+    try:
+        for number in range(2000):
+            make_cgroups(mount, f"{parent}/{number}")
+            os.rmdir(f"{mount}/{parent}/{number}")
+    finally:
+        os.close(writer)
+        os.waitpid(pid, 0)
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(f"{mount}/{parent}")

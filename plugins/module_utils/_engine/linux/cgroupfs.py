@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _FLAGS = frozenset(("rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children"))
 
 
+_ATTEMPTS = 20
+
+
 class Hierarchy:
     """A mounted cgroup file system. ``controllers`` is empty for v2 (there cgroup.controllers has them); a hierarchy of
     v1 without controllers has a ``name`` (cgroups(7), "Cgroups version 1"), such as ``systemd``.
@@ -129,7 +132,18 @@ def walk_cgroups(path: str) -> Iterator[str]:
 
 
 def make_cgroups(mount: str, relative: str) -> None:
-    """mkdir(2) for every part of ``relative`` that is missing below ``mount``."""
+    """mkdir(2) for every part of ``relative`` that is missing below ``mount``.
+
+    Again, where another process removes a parent meanwhile because nothing is in it.
+    """
+    for _attempt in range(_ATTEMPTS):
+        with suppress(FileNotFoundError):
+            _make_path(mount, relative)
+            return
+    _make_path(mount, relative)
+
+
+def _make_path(mount: str, relative: str) -> None:
     path = mount
     for part in relative.split("/"):
         path = f"{path}/{part}"
@@ -137,7 +151,7 @@ def make_cgroups(mount: str, relative: str) -> None:
             os.mkdir(path, 0o755)
         except FileExistsError:
             # A file of the kernel's has that name (``tasks``).
-            if not os.path.isdir(path):
+            if os.path.isfile(path):
                 raise
 
 

@@ -135,6 +135,8 @@ class V1(Cgroups):
             for mount in made:
                 with suppress(OSError):
                     remove_tree(f"{mount}/{relative}")
+            with suppress(OSError):
+                self._tidy()
             raise
 
     def settle(self, cgroups_path: str, resources: Resources) -> None:

@@ -102,6 +102,7 @@ class V2(Cgroups):
         except BaseException:
             with suppress(OSError):
                 remove_tree(payload if existed else container)
+                self._tidy()
             raise
 
     def update_resources(self, cgroups_path: str, resources: Resources) -> None:

@@ -326,6 +326,39 @@ def test_hostname_and_loopback_are_its_own(user):
     )
 
 
+def test_clocks_of_its_own_and_joining_all_its_namespaces(user):
+    def clocks(spec):
+        spec["linux"]["namespaces"].append({"type": "time"})
+        spec["linux"]["timeOffsets"] = {"boottime": {"secs": 5_000_000}}
+
+    user.spec("sleep", "60", change=clocks)
+    user.detached("run", "-d", "-b", str(user.bundle), user.id)
+    pid = json.loads(user.runtime("state", user.id).stdout)["pid"]
+    files = {"mount": "", "user": "user", "pid": "pid", "ipc": "ipc", "uts": "uts", "time": "time"}
+
+    def join(spec):
+        spec.pop("hostname")
+        del spec["linux"]["uidMappings"], spec["linux"]["gidMappings"]
+        paths = {kind: f"/proc/{pid}/ns/{file}" if file else "" for kind, file in files.items()}
+        spec["linux"]["namespaces"] = [{"type": kind, "path": path} for kind, path in paths.items()]
+
+    user.spec(
+        "sh", "-c", "cat /proc/uptime; for n in user pid ipc uts time; do readlink /proc/self/ns/$n; done", change=join
+    )
+    done = user.runtime("run", "-b", str(user.bundle), f"{user.id}-b")
+    uptime, *links = done.stdout.splitlines()
+    assert float(uptime.split()[0]) > 5_000_000, done.stderr
+    assert links == [os.readlink(f"/proc/{pid}/ns/{file}") for file in ("user", "pid", "ipc", "uts", "time")]
+
+
+def test_what_nothing_would_end_is_warned_of(user):
+    def change(spec):
+        spec["linux"]["namespaces"] = [n for n in spec["linux"]["namespaces"] if n["type"] != "pid"]
+
+    done = user.run_container("true", change=change)
+    assert (done.returncode, "Such configuration is strongly discouraged" in done.stderr) == (0, True)
+
+
 # Cgroups --------------------------------------------------------------------------------------------------------------
 
 

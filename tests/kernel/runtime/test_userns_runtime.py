@@ -174,7 +174,7 @@ def _join(path, **others):
         linux = spec["linux"]
         paths = {"user": path, **others}
         for entry in linux["namespaces"]:
-            if paths.get(entry["type"]):
+            if entry["type"] in paths:
                 entry["path"] = paths[entry["type"]]
 
     return change

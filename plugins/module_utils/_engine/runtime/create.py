@@ -25,6 +25,7 @@ from ..linux.namespaces import (
     NAMESPACES,
     clone3,
     setns,
+    unshare,
 )
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
@@ -286,6 +287,7 @@ def _bear_in_joined(
                 set_dumpable(False)
             _join(paths)
             if flags & CLONE_NEWTIME:
+                flags &= ~_own_user_namespace(flags)
                 unshare_time(parse_time_offsets(init.linux))
                 flags &= ~CLONE_NEWTIME
             pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
@@ -309,6 +311,16 @@ def _bear_in_joined(
     if not told.isdigit():
         raise RuntimeFailed(told or "the process that joins the namespaces was killed")
     return int(told), os.pidfd_open(int(told))
+
+
+def _own_user_namespace(flags: int) -> int:
+    """Make the user namespace that is among ``flags`` before a namespace of time, which shall be its own; the flag."""
+    if flags & CLONE_NEWUSER:
+        unshare(CLONE_NEWUSER)
+        if os.geteuid() != 0:
+            # The new rights make /proc/self root's, where the offsets and the maps are to be written (proc(5)).
+            set_dumpable(True)
+    return flags & CLONE_NEWUSER
 
 
 def _join(paths: list[tuple[int, str]]) -> None:

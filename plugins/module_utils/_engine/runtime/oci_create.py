@@ -111,9 +111,11 @@ def read_bundle(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
     if os.geteuid() != 0:
         check_ordinary(spec)
     if runtime.rootless:
-        from .rootless_cgroup import choose_cgroup  # root's containers are where root says
+        from .rootless_cgroup import STRAGGLERS, choose_cgroup, has_stragglers  # root's containers are where root says
 
         choose_cgroup(spec, identity, runtime.instance, systemd="systemd-cgroup" in runtime.given)
+        if has_stragglers(spec):
+            runtime.warn(STRAGGLERS)
         return spec
     systemd = "systemd-cgroup" in runtime.given
     linux["cgroupsPath"] = place_container(linux.get("cgroupsPath") or "", identity, runtime.instance, systemd=systemd)

@@ -40,6 +40,19 @@ def choose_cgroup(spec: dict[str, Any], identity: str, instance: str, *, systemd
         raise RuntimeFailed(explain_no_cgroup("linux.cgroupsPath" if path else "linux.resources"))
 
 
+def has_stragglers(spec: dict[str, Any]) -> bool:
+    """Whether nothing ends or counts what a container leaves running: neither a cgroup nor a pid namespace."""
+    linux = spec["linux"]
+    own = any(entry["type"] == "pid" and not entry.get("path") for entry in linux.get("namespaces") or ())
+    return not linux["cgroupsPath"] and not own
+
+
+STRAGGLERS = (
+    "a container without a cgroup and without a pid namespace of its own: what it starts is not ended with it. "
+    "Such configuration is strongly discouraged"
+)
+
+
 def explain_no_cgroup(option: str) -> str:
     """Why there is none, in runc's words too, which other programs look for."""
     return (

@@ -9,7 +9,7 @@ import os
 
 from ..errors import Unsupported
 from ..linux.cgroupfs import Hierarchy, observe_hierarchies
-from ..linux.idmap import in_user_namespace
+from ..linux.process import in_user_namespace
 from .interface import Cgroups
 from .place import is_scope
 

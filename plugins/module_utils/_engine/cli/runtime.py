@@ -14,9 +14,9 @@ import sys
 
 from ..errors import EngineError, InvalidOption
 from ..linux.lean import compact, dumps, indented
+from ..linux.process import in_user_namespace
 from ..paths import Paths
 from ..runtime.oci import Runtime
-from ..runtime.rootless import default_root, is_rootless
 from .oci_options import GLOBAL, OPTIONS, STOP_AT_WORD, Words
 
 TYPE_CHECKING = False
@@ -73,12 +73,17 @@ def _run(top: Words) -> int:
 
 def _runtime(top: Words) -> Runtime:
     paths = Paths.from_environment()
-    root = os.path.abspath(top.text("root") or default_root() or paths.runtime_root)
+    root, rootless = top.text("root"), False
+    if os.geteuid() != 0 or top.text("rootless") or in_user_namespace():
+        from ..runtime.rootless import default_root, is_rootless  # most are run by root
+
+        root, rootless = root or default_root(), is_rootless(top.text("rootless"))
+    root = os.path.abspath(root or paths.runtime_root)
     if root == "/":
         raise InvalidOption("stowage-runtime --root", top.text("root"), "a directory, not /")
     runtime = Runtime(root, paths.instance)
     runtime.given = frozenset(top.options)
-    runtime.rootless = is_rootless(top.text("rootless"))
+    runtime.rootless = rootless
     runtime.criu = top.text("criu", "criu")
     runtime.warn = lambda message: write_log(top, "warning", message)
     if top.flag("debug"):

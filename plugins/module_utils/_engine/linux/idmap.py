@@ -15,22 +15,11 @@ if TYPE_CHECKING:
 
     Range = tuple[int, int, int]
 
-# The first user namespace maps every id but the last, which means "none", to itself.
-EVERYTHING = [(0, 0, 4294967295)]
-
 
 def read_id_map(path: str) -> list[Range]:
     """``/proc/<pid>/uid_map`` or ``gid_map``; empty where nobody has written it yet."""
     with open(path, encoding="ascii") as lines:
         return [(int(inside), int(outside), int(size)) for inside, outside, size in map(str.split, lines)]
-
-
-def in_user_namespace() -> bool:
-    """Whether this process is in another user namespace than the first: then its root is not the machine's."""
-    try:
-        return read_id_map("/proc/self/uid_map") != EVERYTHING
-    except FileNotFoundError:  # a kernel without user namespaces
-        return False
 
 
 def find_outside(ranges: Iterable[Range], inside: int) -> int | None:

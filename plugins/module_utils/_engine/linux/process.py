@@ -121,3 +121,12 @@ def wait_gone(pid: int, started: int, timeout: float) -> bool:
         return bool(select.select([pidfd], [], [], timeout)[0])
     finally:
         os.close(pidfd)
+
+
+def in_user_namespace() -> bool:
+    """Whether this process is in another user namespace than the first: then its root is not the machine's."""
+    try:
+        # PROC_USER_INIT_INO in include/linux/proc_ns.h: the first has always had this number.
+        return os.readlink("/proc/self/ns/user") != "user:[4026531837]"
+    except FileNotFoundError:  # a kernel without user namespaces
+        return False

@@ -17,12 +17,11 @@ import sys
 
 from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux import inherited
-from ..linux.idmap import in_user_namespace
 from ..linux.lean import suppress
 from ..linux.mount_setattr import has_mount_setattr
 from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAMESPACES, clone3, setns
 from ..linux.openat2 import Root
-from ..linux.process import is_alive
+from ..linux.process import in_user_namespace, is_alive
 from ..linux.seccomp_profile import SECCOMP_FILTER_FLAG_NEW_LISTENER as NEW_LISTENER
 from ..linux.trampoline import Birth
 from .channel import Channel

@@ -16,10 +16,10 @@ import stat
 
 from ..errors import InvalidOption, Unsupported
 from ..linux.capabilities import capability_mask, capget
-from ..linux.idmap import deny_setgroups, find_missing, find_outside, in_user_namespace, read_id_map
+from ..linux.idmap import deny_setgroups, find_missing, find_outside, read_id_map
 from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWUSER, setns, write_id_map
-from ..linux.process import find_program, run_program
+from ..linux.process import find_program, in_user_namespace, run_program
 from .process import SetOomScore
 
 TYPE_CHECKING = False

@@ -12,13 +12,12 @@ from ..cgroup.place import is_scope, place_container
 from ..cgroup.resources import Resources
 from ..errors import Conflict, KernelError, RuntimeFailed, Unsupported
 from ..linux.files import write_atomic
-from ..linux.idmap import in_user_namespace
 from ..linux.inherited import set_child_subreaper
+from ..linux.process import in_user_namespace
 from .create import Created, CreateOptions, create_container, describe_container
 from .exec import wait_exit
 from .membership import membership_of
 from .privileges import find_ungrantable
-from .rootless import check_ordinary
 from .state import SPEC_FILE, State, create_state, parse_id
 from .validate import read_config
 
@@ -109,6 +108,8 @@ def read_bundle(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
     if not spec.get("process"):
         raise Unsupported("config.json: process: there is nothing to create without it")
     if os.geteuid() != 0:
+        from .rootless import check_ordinary  # root's containers need not be asked
+
         check_ordinary(spec)
     if runtime.rootless:
         from .rootless_cgroup import STRAGGLERS, choose_cgroup, has_stragglers  # root's containers are where root says

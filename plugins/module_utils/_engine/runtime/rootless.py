@@ -4,7 +4,7 @@
 """The runtime run by an ordinary user, or by root of a user namespace such as podman makes for one.
 
 It needs a user namespace of the container's own, or one to join; the maps are in mappings.py, the cgroups in
-rootless_cgroup.py. Every command imports this file.
+rootless_cgroup.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InvalidOption
-from ..linux.idmap import in_user_namespace
+from ..linux.process import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -98,7 +98,6 @@ stowage-runtime --systemd-cgroup run -d c < /dev/null > out 2>&1; echo $?
 pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/' $XDG_RUNTIME_DIR/stowage/runtime/c/state.json)
 cut -d: -f3 /proc/$pid/cgroup
 stowage-runtime exec c cat /proc/self/cgroup; echo
-stowage-runtime exec c sh -c 'cat /proc/self/cgroup' > /dev/null
 stowage-runtime pause c; stowage-runtime state c | grep -o paused; stowage-runtime resume c
 stowage-runtime ps -f json c | grep -c $pid
 stowage-runtime delete --force c; echo $?
@@ -116,7 +115,7 @@ def test_a_subtree_that_is_delegated(machine: fleet.Node) -> None:
 spec "$LIMITS" sh -c "$LOOK; exec sleep 60"
 stowage-runtime run -d d < /dev/null > out 2>&1; echo $?
 pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/' $XDG_RUNTIME_DIR/stowage/runtime/d/state.json)
-cut -d: -f3 /proc/$pid/cgroup; stowage-runtime exec d cat /proc/self/cgroup
+cut -d: -f3 /proc/$pid/cgroup
 stowage-runtime delete --force d; echo $?; cat out
 """
     unit = "[Service]\nType=oneshot\nExecStart=/bin/sh /home/{0}/script\nStandardOutput=truncate:/home/{0}/told\n"
@@ -128,7 +127,34 @@ stowage-runtime delete --force d; echo $?; cat out
     argv += ["sh", "-c", f"cd /home/{USER}; {write}; {start}"]
     told = machine.run(argv, stdin=PROLOGUE + script, timeout=60).stdout.splitlines()
     own = f"/user.slice/user-{UID}.slice/user@{UID}.service/stowage-d/payload"
-    assert told == ["0", own, "0::/", "0", "44", "33554432", "0::/"], told
+    assert told == ["0", own, "0", "44", "33554432", "0::/"], told
     leaf = "own=/sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup); mkdir $own/us; echo 0 > $own/us/cgroup.procs;"
     lines = as_user(machine, leaf + script, "--unit=mine", "--property=Delegate=yes")
-    assert lines == ["0", "/system.slice/mine.service/stowage-d/payload", "0::/", "0", "44", "33554432", "0::/"], lines
+    assert lines == ["0", "/system.slice/mine.service/stowage-d/payload", "0", "44", "33554432", "0::/"], lines
+
+
+WRITABLE = """
+set -e; mkdir -p /opt/c/rootfs; cp -a /home/{user}/b/rootfs/. /opt/c/rootfs; cd /opt/c; rm -f config.json
+ln -sf busybox rootfs/bin/stat; ln -sf busybox rootfs/bin/mkdir
+chown -R 100000:100000 rootfs; chmod 755 /opt/c
+stowage-runtime spec; /usr/bin/python3 - <<'END'
+import json
+spec = json.load(open("config.json"))
+spec["process"].update(terminal=False, args=["sh", "-c", "cd /sys/fs/cgroup; stat -c '%n %u' $PWD $PWD/cgroup.procs "
+    "$PWD/memory.max; mkdir x && echo 0 > x/cgroup.procs && cat /proc/self/cgroup"])
+spec["linux"]["namespaces"].append({{"type": "user"}})
+for name in ("uidMappings", "gidMappings"):
+    spec["linux"][name] = [{{"containerID": 0, "hostID": 100000, "size": 65536}}]
+entry = next(entry for entry in spec["mounts"] if entry["destination"] == "/sys/fs/cgroup")
+entry["options"] = [option for option in entry["options"] if option != "ro"]
+json.dump(spec, open("config.json", "w"))
+END
+stowage-runtime run w 2>&1 || true
+"""
+
+
+def test_a_cgroup_that_can_be_written_to_is_the_users(machine: fleet.Node) -> None:
+    """Of a container that root made with a user namespace: it may divide its cgroup, and not lift its own limits."""
+    lines = machine.run(["sh", "-c", WRITABLE.format(user=USER)], timeout=60).stdout.splitlines()
+    assert lines[:3] == ["/sys/fs/cgroup 0", "/sys/fs/cgroup/cgroup.procs 0", "/sys/fs/cgroup/memory.max 65534"], lines
+    assert lines[3:] == ["0::/x"]

@@ -32,12 +32,13 @@ loginctl enable-linger {USER}
 until [ -S /run/user/{UID}/systemd/private ]; do sleep 0.1; done
 """
 
-# What every script of the user's begins with: `spec LIMITS ARG ...` writes a config.json.
+# What every script of the user's begins with: `spec` writes a config.json, `edit LIMITS ARG ...` changes it.
 PROLOGUE = """
 cd ~/b; exec 2>&1
-spec() {
-    rm -f config.json; stowage-runtime spec --rootless; limits=$1; shift
-    /usr/bin/python3 - "$limits" "$@" <<'END'
+spec() { rm -f config.json; stowage-runtime spec --rootless; edit "$@"; }
+edit() {
+    limits=$1; shift
+    /usr/bin/python3 -I -S - "$limits" "$@" <<'END'
 import json, sys
 spec = json.load(open("config.json"))
 spec["process"].update(terminal=False, args=sys.argv[2:])
@@ -81,7 +82,7 @@ def test_in_a_session_there_is_no_cgroup_and_limits_are_refused(machine: fleet.N
     lines = as_user(
         machine,
         "cat /proc/self/cgroup; spec '{}' sh -c 'echo ran'; stowage-runtime run a; "
-        'spec "$LIMITS" sh; stowage-runtime run b; echo $?',
+        'edit "$LIMITS" sh; stowage-runtime run b; echo $?',
         "--property=PAMName=login",
     )
     assert f"/user.slice/user-{UID}.slice/session-" in lines[0], lines
@@ -91,7 +92,8 @@ def test_in_a_session_there_is_no_cgroup_and_limits_are_refused(machine: fleet.N
 
 
 def test_a_scope_of_the_users_own_systemd(machine: fleet.Node) -> None:
-    """From a session, whose processes only systemd may move: create, exec, pause, ps, delete."""
+    """From a session, whose processes only systemd may move: create, exec, pause, ps, delete. Also as root of a user
+    namespace, which podman is."""
     script = """
 spec "$LIMITS" sh -c "$LOOK; exec sleep 60"
 stowage-runtime --systemd-cgroup run -d c < /dev/null > out 2>&1; echo $?
@@ -101,12 +103,15 @@ stowage-runtime exec c cat /proc/self/cgroup; echo
 stowage-runtime pause c; stowage-runtime state c | grep -o paused; stowage-runtime resume c
 stowage-runtime ps -f json c | grep -c $pid
 stowage-runtime delete --force c; echo $?
+sed -i 's/"hostID": [0-9]*/"hostID": 0/g; s/; exec sleep 60//' config.json
+unshare --user --map-root-user sh -c 'stowage-runtime --systemd-cgroup run e < /dev/null'
 systemctl --user list-units --all --plain --no-legend 'stowage*' | wc -l
 cat out
 """
     lines = as_user(machine, script, "--property=PAMName=login")
     scope = f"/user.slice/user-{UID}.slice/user@{UID}.service/user.slice/stowage-c.scope/payload"
-    assert lines == ["0", scope, "0::/", "", "paused", "1", "0", "0", "44", "33554432", "0::/"], lines
+    told = ["44", "33554432", "0::/"]
+    assert lines == ["0", scope, "0::/", "", "paused", "1", "0", *told, "0", *told], lines
 
 
 def test_a_subtree_that_is_delegated(machine: fleet.Node) -> None:
@@ -137,7 +142,7 @@ WRITABLE = """
 set -e; mkdir -p /opt/c/rootfs; cp -a /home/{user}/b/rootfs/. /opt/c/rootfs; cd /opt/c; rm -f config.json
 ln -sf busybox rootfs/bin/stat; ln -sf busybox rootfs/bin/mkdir
 chown -R 100000:100000 rootfs; chmod 755 /opt/c
-stowage-runtime spec; /usr/bin/python3 - <<'END'
+stowage-runtime spec; /usr/bin/python3 -I -S - <<'END'
 import json
 spec = json.load(open("config.json"))
 spec["process"].update(terminal=False, args=["sh", "-c", "cd /sys/fs/cgroup; stat -c '%n %u' $PWD $PWD/cgroup.procs "

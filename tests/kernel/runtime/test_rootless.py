@@ -503,6 +503,21 @@ def test_an_overlay_in_a_user_namespace_is_the_root(user, own_user_namespace):
     assert not (user.bundle / "rootfs/new").exists()
 
 
+def test_root_of_a_user_namespace_that_owns_no_mount_namespace(user):
+    """It cannot open the sources of mounts, but its container's init, whose mount namespace is its own, can."""
+
+    def change(spec):
+        for name in ("uidMappings", "gidMappings"):
+            spec["linux"][name] = [{"containerID": 0, "hostID": 0, "size": 1}]
+        source = {"destination": "/mnt", "type": "bind", "source": str(user.home), "options": ["rbind", "ro"]}
+        spec["mounts"].append(source)
+
+    user.spec("ls", "/mnt", change=change)
+    run = user.runtime_argv("run", "-b", str(user.bundle), user.id)
+    done = user.run("unshare", "--user", "--map-root-user", *run)
+    assert (done.stdout, done.stderr) == ("bundle\n", "")
+
+
 # podman ---------------------------------------------------------------------------------------------------------------
 
 

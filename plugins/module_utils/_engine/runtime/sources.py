@@ -13,6 +13,7 @@ import os
 
 from ..errors import Unsupported
 from ..linux.mount_setattr import has_mount_setattr
+from ..linux.process import in_user_namespace
 from .mount_options import parse_mount_options
 from .mounts import clone_source, map_identities
 from .operations import Operation
@@ -77,6 +78,11 @@ class OpenSources(Operation):
                 self.sources.trees[index] = clone_source(source, options)
             except FileNotFoundError:
                 continue  # it may be there when it is that mount's turn
+            except PermissionError:
+                # Root of a user namespace that does not own its mount namespace: its child does, and reaches as much.
+                if index in self.sources.id_maps or not in_user_namespace():
+                    raise
+                continue
             if index in self.sources.id_maps:
                 recursive = options.id_map == "ridmap"
                 map_identities(self.sources.trees[index], source, self.sources.id_maps[index], recursive=recursive)

@@ -20,12 +20,9 @@ from ..linux.lean import dumps, suppress
 from ..linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWTIME,
-    CLONE_NEWUSER,
     CLONE_PARENT,
     NAMESPACES,
     clone3,
-    setns,
-    unshare,
 )
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
@@ -275,6 +272,7 @@ def _bear_in_joined(
     init: Init, ours: Channel, flags: int, paths: list[tuple[int, str]], cgroup: int
 ) -> tuple[int, int]:
     from ..linux.timens import unshare_time  # most containers join nothing, and have the clocks of the host
+    from .joining import join_namespaces, own_user_namespace  # few containers join any
     from .time_offsets import parse_time_offsets  # the same
 
     reader, writer = os.pipe()
@@ -285,9 +283,9 @@ def _bear_in_joined(
         try:
             if not init.in_user_namespace:  # there its creator could not write its maps; a change of user does the same
                 set_dumpable(False)
-            _join(paths)
+            join_namespaces(paths)
             if flags & CLONE_NEWTIME:
-                flags &= ~_own_user_namespace(flags)
+                flags &= ~own_user_namespace(flags)
                 unshare_time(parse_time_offsets(init.linux))
                 flags &= ~CLONE_NEWTIME
             pid = clone3(flags | CLONE_PARENT, cgroup=cgroup)[0]
@@ -311,38 +309,6 @@ def _bear_in_joined(
     if not told.isdigit():
         raise RuntimeFailed(told or "the process that joins the namespaces was killed")
     return int(told), os.pidfd_open(int(told))
-
-
-def _own_user_namespace(flags: int) -> int:
-    """Make the user namespace that is among ``flags`` before a namespace of time, which shall be its own; the flag."""
-    if flags & CLONE_NEWUSER:
-        unshare(CLONE_NEWUSER)
-        if os.geteuid() != 0:
-            # The new rights make /proc/self root's, where the offsets and the maps are to be written (proc(5)).
-            set_dumpable(True)
-    return flags & CLONE_NEWUSER
-
-
-def _join(paths: list[tuple[int, str]]) -> None:
-    """Enter the namespaces: first what we may as who we are, then the user namespace, then what takes its root."""
-    opened = [(flag, path, os.open(path, os.O_RDONLY | os.O_CLOEXEC)) for flag, path in paths]
-    user = [entry for entry in opened if entry[0] == CLONE_NEWUSER]
-    left = []
-    for flag, path, fd in opened:
-        try:
-            if flag != CLONE_NEWUSER:
-                setns(fd, flag)
-        except PermissionError:
-            left.append((flag, path, fd))
-    for flag, path, fd in [*user, *left]:
-        # A process is not let into the user namespace that it is in (setns(2), EINVAL).
-        if flag != CLONE_NEWUSER or os.fstat(fd).st_ino != os.stat("/proc/self/ns/user").st_ino:
-            try:
-                setns(fd, flag)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, path) from error
-    for _flag, _path, fd in opened:
-        os.close(fd)
 
 
 def _accompany(state: State, spec: Mapping[str, Any], channel: Channel, program: bytes, options: CreateOptions) -> None:

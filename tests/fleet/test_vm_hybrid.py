@@ -74,8 +74,13 @@ for controller, files in wanted.items():
 found = shown("MemoryLimit", "CPUShares", "CPUQuotaPerSecUSec", "TasksMax", "Delegate", "Slice")
 assert found == {"MemoryLimit": str(64 * mebi), "CPUShares": "512", "CPUQuotaPerSecUSec": "250ms", "TasksMax": "1",
                  "Delegate": "yes", "Slice": "test-a.slice"}, found
+allowed = held(tree("devices"), "devices.list")
+assert "c 1:3 rwm" in allowed[0] and "a *:* rwm" not in allowed[0], allowed
 runtime("update", "--memory", "50M", "--pids-limit", "30", "--cpu-quota", "70000", "c")
+assert held(tree("devices"), "devices.list") == allowed, (allowed, held(tree("devices"), "devices.list"))
 subprocess.run(["systemctl", "daemon-reload"], check=True)
+subprocess.run(["systemctl", "set-property", "--runtime", "run-c.scope", "CPUShares=600"], check=True)
+assert held(tree("devices"), "devices.list") == allowed, (allowed, held(tree("devices"), "devices.list"))
 assert held(tree("memory"), "memory.limit_in_bytes") + held(tree("pids"), "pids.max") == [str(50 * mebi), "30"]
 assert held(tree("cpu"), "cpu.cfs_quota_us", "cpu.cfs_period_us") == ["70000", "200000"]
 runtime("update", "-r", "-", "c", input='{"unified": {"memory.high": "5"}}', told="invalid configuration")

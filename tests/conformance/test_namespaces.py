@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 
 import pytest
+
+from .box import wait_for
 
 item = pytest.mark.item
 
@@ -86,6 +89,35 @@ def test_a_namespace_that_is_not_named_is_the_runtimes(box, kind):
     if kind == "network":
         box.spec["mounts"] = [mount for mount in box.spec["mounts"] if mount["type"] != "sysfs"]
     assert inside(box, kind) == os.readlink(f"/proc/self/ns/{FILES[kind]}")
+
+
+@item("config-linux/namespaces/mount/inherited")
+def test_a_container_in_the_mount_namespace_of_the_runtime(box):
+    box.without_namespace("mount")
+    (box.rootfs / "data/mark").write_text("here")
+    box.start()
+    assert os.readlink(f"/proc/{box.pid()}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+    assert os.listdir(f"/proc/{box.pid()}/root/data") == ["mark"]
+    assert box.exec("cat /data/mark") == "here"
+
+
+@item("config-linux/namespaces/mount/path")
+def test_a_container_in_a_mount_namespace_by_its_path(box):
+    other = subprocess.Popen(["unshare", "-m", "sleep", "60"])
+    try:
+        path = f"/proc/{other.pid}/ns/mnt"
+        wait_for(lambda: os.readlink(path) != os.readlink("/proc/self/ns/mnt"), "mount namespace")
+        box.namespace("mount", path)
+        (box.rootfs / "data/mark").write_text("here")
+        box.start()
+        assert os.readlink(f"/proc/{box.pid()}/ns/mnt") == os.readlink(path)
+        assert box.exec("cat /data/mark") == "here"
+        box.must("delete", "--force", box.id)
+        with open(f"/proc/{other.pid}/mountinfo", encoding="utf-8") as mounts:
+            assert not [line for line in mounts if f"{box.directory}/" in line]
+    finally:
+        other.kill()
+        other.wait()
 
 
 @item("config-linux/namespaces/path/of another type")

@@ -159,7 +159,16 @@ def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
 def _import_late_modules() -> None:
     """All that an init may come to need, now: root of a user namespace may not be let in where we are installed."""
     from ..linux import magic_links, tmpfs_file  # noqa: F401 -- the init finds them imported
-    from . import classic_mounts, copy_up, labels, mappings, no_pivot, scheduling, substitutes  # noqa: F401 -- the same
+    from . import (  # noqa: F401 -- the same
+        classic_mounts,
+        copy_up,
+        labels,
+        mappings,
+        no_pivot,
+        scheduling,
+        shared_mounts,
+        substitutes,
+    )
 
 
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
@@ -173,6 +182,11 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         if init.in_user_namespace:
             _import_late_modules()
         _fill(init, state, options)
+        if not init.has_new("mount"):
+            from .shared_mounts import record_mounts  # next to nobody does without a mount namespace
+
+            _import_late_modules()
+            state.values["shared_mounts"] = record_mounts(init.linux, state.values["rootfs"])
         init.execution().prepare()
         init.limits_devices = not options.rootless
         execute_all(plan_outside(init))

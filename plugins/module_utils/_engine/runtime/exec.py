@@ -76,6 +76,8 @@ def enter_container(
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
         init.before = _plan_before(state, init)
+        if not init.has_new("mount"):
+            init.root.attach(os.open(f"/proc/{state.pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
         pid = _enter(state, init, ours, target, flags, options)
         return pid, os.pidfd_open(pid)
     except OSError as error:
@@ -172,7 +174,12 @@ def _run_helper(init: Init, target: int, flags: int, options: EnterOptions, writ
     try:
         if options.membership.attach:
             options.membership.attach(os.getpid())
-        execute_all([*init.before, SealImports(), JoinContainer(target, flags, options.membership.task_files)])
+        join: list[Operation] = [JoinContainer(target, flags, options.membership.task_files)]
+        if not init.has_new("mount"):
+            from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
+
+            join.append(ChangeRoot(init.root))
+        execute_all([*init.before, SealImports(), *join])
         for place, fd in enumerate(options.stdio):
             os.dup2(fd, place)
         sender = options.send_console

@@ -214,7 +214,9 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
     spec, linux, root = init.spec, init.linux, init.root
     process = spec["process"]
     propagation = Propagation(linux.get("rootfsPropagation") or "")
-    yield SetPropagation(propagation)
+    own = init.has_new("mount")
+    if own:
+        yield SetPropagation(propagation)
     yield BindRoot(root, propagation)
     own_dev = True
     read_only_later = []
@@ -249,9 +251,14 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
         yield FinishReadOnly(mounted)
     if spec["root"].get("readonly"):
         yield MakeRootReadOnly(root)
-    pivot = PivotRoot(root, propagation, move=init.move_root)
+    if own:
+        change: Operation = PivotRoot(root, propagation, move=init.move_root)
+    else:
+        from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
+
+        change = ChangeRoot(root)
     yield SealImports()
-    yield pivot
+    yield change
 
 
 def _plan_mount(

@@ -144,6 +144,10 @@ class State:
             from .intel_rdt import remove_classes  # few hosts have such a thing
 
             remove_classes(self.values["resctrl"]["made"])
+        if self.values.get("shared_mounts"):
+            from .shared_mounts import drop_mounts  # next to nobody does without a mount namespace
+
+            drop_mounts(self.values["shared_mounts"], self.values["rootfs"])
         for name in list_directory(self.directory):
             remove_if_exists(os.path.join(self.directory, name))
         with suppress(FileNotFoundError):

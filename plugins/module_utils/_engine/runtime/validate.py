@@ -131,7 +131,9 @@ def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapp
         if path:
             _check_joined(f"linux.namespaces[{index}].path", path, kind)
     if namespaces.get("mount") != "":
-        raise InvalidOption("linux.namespaces", sorted(namespaces), "a mount namespace of its own among them")
+        from .shared_mounts import check_shared_mounts  # next to nobody does without a mount namespace
+
+        check_shared_mounts(linux)
     for name in ("hostname", "domainname"):
         if spec.get(name) and "uts" not in namespaces:
             raise InvalidOption(name, spec[name], "nothing, because linux.namespaces has no uts namespace")

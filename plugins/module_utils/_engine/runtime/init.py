@@ -214,8 +214,7 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
     spec, linux, root = init.spec, init.linux, init.root
     process = spec["process"]
     propagation = Propagation(linux.get("rootfsPropagation") or "")
-    own = init.has_new("mount")
-    if own:
+    if init.has_new("mount"):
         yield SetPropagation(propagation)
     yield BindRoot(root, propagation)
     own_dev = True
@@ -251,14 +250,17 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
         yield FinishReadOnly(mounted)
     if spec["root"].get("readonly"):
         yield MakeRootReadOnly(root)
-    if own:
-        change: Operation = PivotRoot(root, propagation, move=init.move_root)
-    else:
-        from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
-
-        change = ChangeRoot(root)
+    change = _plan_change(init, propagation)
     yield SealImports()
     yield change
+
+
+def _plan_change(init: Init, propagation: Propagation) -> Operation:
+    if init.has_new("mount"):
+        return PivotRoot(init.root, propagation, move=init.move_root)
+    from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
+
+    return ChangeRoot(init.root)
 
 
 def _plan_mount(

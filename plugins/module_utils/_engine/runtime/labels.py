@@ -44,19 +44,19 @@ def has_selinux() -> bool:
     return os.path.exists(_SELINUX)
 
 
-def check_labels(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
-    """Raise Unsupported for a label that this host cannot give."""
+def check_labels(process: Mapping[str, Any]) -> None:
+    """Raise Unsupported for a label that this host cannot give.
+
+    Not for ``linux.mountLabel``: it is for SELinux's decisions alone, so that nothing is weaker without it (as with
+    crun; the program linux_mount_label of runtime-tools counts on it).
+    """
     profile = process.get("apparmorProfile")
     if profile and profile != "unconfined" and not has_apparmor():
         told = f"process.apparmorProfile: {profile!r} cannot be had, this host has no AppArmor"
         raise Unsupported(f"{told}; leave it out")
-
-    for where, label in (
-        ("process.selinuxLabel", process.get("selinuxLabel")),
-        ("linux.mountLabel", linux.get("mountLabel")),
-    ):
-        if label and not has_selinux():
-            raise Unsupported(f"{where}: {label!r} cannot be had: this host has no SELinux; leave it out")
+    label = process.get("selinuxLabel")
+    if label and not has_selinux():
+        raise Unsupported(f"process.selinuxLabel: {label!r} cannot be had: this host has no SELinux; leave it out")
 
 
 def plan_labels(process: Mapping[str, Any]) -> Iterator[Operation]:
@@ -74,7 +74,9 @@ def plan_labels(process: Mapping[str, Any]) -> Iterator[Operation]:
 
 def label_parameters(fstype: str, parameters: Sequence[str], label: str) -> list[str]:
     """The parameters of a mount, with the context of ``linux.mountLabel`` where that file system takes one."""
-    if fstype not in _LABELLED or any(parameter.partition("=")[0].endswith("context") for parameter in parameters):
+    if not has_selinux() or fstype not in _LABELLED:
+        return list(parameters)
+    if any(parameter.partition("=")[0].endswith("context") for parameter in parameters):
         return list(parameters)
     return [*parameters, f"context={label}"]
 

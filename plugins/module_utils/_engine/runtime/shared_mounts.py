@@ -39,7 +39,7 @@ def record_mounts(linux: Mapping[str, Any], rootfs: str) -> dict[str, Any]:
 
 
 def drop_mounts(record: Mapping[str, Any], rootfs: str) -> None:
-    """Detach what was mounted on the root file system since, and all below it. A namespace that is gone took it along."""
+    """Detach what was mounted on the root file system since, and all below it. A namespace that is gone took it."""
 
     def drop() -> int:
         while _count_mounts(rootfs) > record["mounts"]:

@@ -62,7 +62,7 @@ def validate_config(spec: Any) -> None:
     _hold(spec, CONFIG, "config.json")
     linux = spec.get("linux") or {}
     if spec.get("process") is not None:
-        _check_process(spec["process"], linux)
+        _check_process(spec["process"])
     namespaces = _check_namespaces(spec, linux)
     _check_linux(linux, namespaces)
     validate_mounts(spec, namespaces)
@@ -71,7 +71,7 @@ def validate_config(spec: Any) -> None:
 def validate_process(process: Any) -> None:
     """The same for a process on its own (``exec --process``)."""
     _hold(process, PROCESS, "process")
-    _check_process(process, {})
+    _check_process(process)
 
 
 def validate_resources(resources: Any) -> None:
@@ -97,7 +97,7 @@ def _known_as(where: str) -> str:
     return ""
 
 
-def _check_process(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
+def _check_process(process: Mapping[str, Any]) -> None:
     if not process["args"] or not process["args"][0]:
         raise InvalidOption("process.args", process["args"], "at least the program to run")
     size = process.get("consoleSize")
@@ -114,10 +114,10 @@ def _check_process(process: Mapping[str, Any], linux: Mapping[str, Any]) -> None
         from .scheduling import check_process  # rarely asked for
 
         check_process(process)
-    if process.get("apparmorProfile") or process.get("selinuxLabel") or linux.get("mountLabel"):
+    if process.get("apparmorProfile") or process.get("selinuxLabel"):
         from .labels import check_labels  # rarely asked for
 
-        check_labels(process, linux)
+        check_labels(process)
 
 
 def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapping[str, str]:

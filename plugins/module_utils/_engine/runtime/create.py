@@ -109,8 +109,6 @@ class Created:
 
 def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     """Create ``identity`` out of a valid ``spec``. Raises EngineError after undoing what was done."""
-    if not spec.get("process"):
-        raise InvalidOption("process", None, "an object: there is nothing to create without it")
     bundle = os.path.abspath(bundle)
     rootfs = os.path.join(bundle, spec["root"]["path"])
     if not os.path.isdir(rootfs):
@@ -156,21 +154,6 @@ def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
     return _compiled[key], parse_flags(profile)
 
 
-def _import_late_modules() -> None:
-    """All that an init may come to need, now: root of a user namespace may not be let in where we are installed."""
-    from ..linux import magic_links, tmpfs_file  # noqa: F401 -- the init finds them imported
-    from . import (  # noqa: F401 -- the same
-        classic_mounts,
-        copy_up,
-        labels,
-        mappings,
-        no_pivot,
-        scheduling,
-        shared_mounts,
-        substitutes,
-    )
-
-
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     os.mkfifo(state.fifo, 0o600)
     fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -179,14 +162,11 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
     try:
         init = Init(spec, bundle=state.bundle, channel=theirs, fifo=fifo)
         init.in_user_namespace |= options.in_user_namespace
-        if init.in_user_namespace:
-            _import_late_modules()
-        _fill(init, state, options)
-        if not init.has_new("mount"):
-            from .shared_mounts import record_mounts  # next to nobody does without a mount namespace
+        if init.in_user_namespace or not init.has_new("mount"):
+            from .elsewhere import prepare_elsewhere  # most containers stay where our files are
 
-            _import_late_modules()
-            state.values["shared_mounts"] = record_mounts(init.linux, state.values["rootfs"])
+            prepare_elsewhere(init, state)
+        _fill(init, state, options)
         init.execution().prepare()
         init.limits_devices = not options.rootless
         execute_all(plan_outside(init))

@@ -77,7 +77,7 @@ class Execution:
         self.trampoline = -1
 
     def __str__(self) -> str:
-        return f"exec {self.args[0]}"
+        return f"exec {self.args[0] if self.args else 'nothing'}"
 
     def machine(self) -> Machine | None:
         """Whose trampoline is to be used; None where it cannot be."""
@@ -133,6 +133,8 @@ class Execution:
         return Environment(self.process.get("env") or ()).variables
 
     def find(self) -> str:
+        if not self.args:
+            raise OSError(22, "its configuration has no process, so that it can be created but not started")
         if self.birth and self.trampoline >= 0 and self.args[0].startswith("/proc/"):
             return self.args[0]  # whose /proc/self is not there for us, outside of its pid namespace
         return find_program(self.args, self.variables())
@@ -173,10 +175,11 @@ class FindProgram(Operation):
         self.execution = execution
 
     def __str__(self) -> str:
-        return f"exec {self.execution.args[0]!r}"
+        return f"exec {''.join(self.execution.args[:1])!r}"
 
     def execute(self) -> None:
-        self.execution.find()
+        if self.execution.args:
+            self.execution.find()
 
 
 class Execute(Operation):

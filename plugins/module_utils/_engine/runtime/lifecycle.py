@@ -100,7 +100,7 @@ def kill_state(state: State, number: int) -> None:
 def delete_state(state: State, cgroups: Cgroups | None, *, force: bool, warn: Callable[[str], None]) -> None:
     """Remove a container and its cgroup; ``force`` kills it first. Conflict where it runs."""
     status = state.status()
-    if status in ("running", "creating", "paused") and not force:
+    if status != "stopped" and not force:
         raise Conflict(f"cannot delete container {state.id!r}: it is {status}; stop it, or use --force")
     if status == "paused" and cgroups is not None:
         cgroups.kill(state.cgroups_path)  # v1: what is frozen does not die, and this lets it go on

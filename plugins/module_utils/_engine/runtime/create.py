@@ -359,7 +359,8 @@ def _attend(
             channel.send(program)
             continue
         elif message["stage"] == "namespaces":
-            told = {**state.told(), "status": "creating", "pid": pid}
+            # "After step 2 in the lifecycle" (runtime.md, State), which these are steps 3 and 4 of.
+            told = {**state.told(), "status": "created", "pid": pid}
             run_hooks(spec, "prestart", told)
             run_hooks(spec, "createRuntime", told)
         else:

@@ -147,6 +147,5 @@ class RunHooks(Operation):
 
     def execute(self) -> None:
         # "For hooks executed in the container namespace, it is the pid as seen by the container" (runtime.md, State).
-        status = "creating" if self.stage == "createContainer" else "created"
-        told = {**self.state, "status": status, "pid": os.getpid()}
+        told = {**self.state, "status": "created", "pid": os.getpid()}
         run_hooks(self.spec, self.stage, told, env=self.env, directory=self.root.fd if self.root else "")

@@ -69,7 +69,8 @@ class Runtime:
             from .hooks import run_hooks  # most containers have none
 
             try:
-                run_hooks(state.spec(), "poststart", state.told())
+                # Its program has been executed, whether or not it has ended since.
+                run_hooks(state.spec(), "poststart", {**state.told(), "status": "running", "pid": state.pid})
             except RuntimeFailed:
                 self.delete(identity, force=True)
                 raise

@@ -22,8 +22,8 @@ demo-clean: $(venv)/.run $(collection) ## take away all that the demo made
 	$(python) tests/fleet/demo.py --clean
 
 ##### Checks
-.PHONY: test lint unit kernel integration two-host fleet bench
-test: lint unit kernel integration two-host fleet ## all checks, in this order
+.PHONY: test lint unit kernel conformance-native conformance integration two-host fleet bench
+test: lint unit kernel conformance-native integration two-host fleet ## all checks, in this order
 
 lint: test-setup ## ruff, mypy, yamllint, changelog, docs, ansible-lint, ansible-test sanity (some: make lint only="ruff mypy")
 	tests/lint.sh $(only)
@@ -33,6 +33,12 @@ unit: test-setup ## tests that need no root, the rules of the design among them
 
 kernel: test-setup ## tests on the real kernel of this machine (root)
 	$(pytest) tests/kernel
+
+conformance-native: test-setup ## stowage-runtime against every item of the OCI runtime specification (root)
+	$(python) -m tests.conformance
+
+conformance: test-setup ## the same for runc and crun too, and docs/conformance.md written from what comes out (root)
+	$(python) -m tests.conformance --write docs/conformance.md
 
 integration: test-setup ## ansible-test integration, a target per module (root)
 	tests/integration.sh $(only)

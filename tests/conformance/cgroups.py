@@ -61,11 +61,18 @@ def check(box: Box, controller: str, v1: tuple[str, str], v2: tuple[str, str] | 
 
 
 def a_block_device() -> tuple[int, int]:
-    """Numbers of one of this machine's; no byte of it is touched."""
-    for path in sorted(Path("/sys/block").iterdir()):
-        major, minor = (path / "dev").read_text().strip().split(":")
-        return int(major), int(minor)
-    pytest.skip("not on this machine: it has no block device")
+    """Numbers of one of this machine's; no byte of it is touched. One that bfq schedules, where there is one."""
+    found = sorted(Path("/sys/block").iterdir(), key=lambda path: (not is_weighed(path), path))
+    if not found:
+        pytest.skip("not on this machine: it has no block device")
+    major, minor = (found[0] / "dev").read_text().strip().split(":")
+    return int(major), int(minor)
+
+
+def is_weighed(device: Path) -> bool:
+    """Whether its scheduler knows weights of cgroups."""
+    scheduler = device / "queue/scheduler"
+    return scheduler.exists() and "[bfq]" in scheduler.read_text()
 
 
 def no_real_time() -> str:

@@ -25,7 +25,7 @@ CHAPTERS = {
 INTRO = """\
 # Conformance
 
-`make conformance` wrote this page; nothing in it is written by hand. Every row is an item of the
+`make conformance` writes this page; nothing in it is written by hand. Every row is an item of the
 [OCI runtime specification](https://github.com/opencontainers/runtime-spec) 1.3.0, its Linux part, and a test of ours in
 `tests/conformance/` that tries it through the command line of a runtime: `stowage-runtime`, and its peers on the same
 machine, in the same run. A peer's column tells what that version does with our test, no more.

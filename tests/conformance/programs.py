@@ -40,7 +40,7 @@ def find_program(name: str, directory: Path) -> Program:
         command = found
     told = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
     # crun 1.8.1 refuses bundles of 1.1 and later, in which much of what it does was written down first.
-    version = told.split()[2]
+    version = told.split()[2].rstrip(",")
     old = name == "crun" and tuple(map(int, version.split(".")[:2])) < (1, 9)
     return Program(name, command, version, "1.0.2" if old else "1.3.0")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from .box import Refused, wait_for
-from .cgroups import CGROUPS, a_block_device, check, is_v2, missing, needs, no_real_time
+from .cgroups import CGROUPS, a_block_device, check, is_v2, is_weighed, missing, needs, no_real_time
 
 item = pytest.mark.item
 MIB = 1 << 20
@@ -356,7 +356,8 @@ def test_the_leaf_weight_of_block_io(box):
 def test_the_weight_of_block_io_for_a_device(box):
     major, minor = a_block_device()
     box.resources["blockIO"] = {"weightDevice": [{"major": major, "minor": minor, "weight": 400}]}
-    if needs("blkio", "blkio.bfq.weight_device", "io.bfq.weight", box):
+    wrong = "" if any(map(is_weighed, Path("/sys/block").iterdir())) else "bfq schedules none of its block devices"
+    if needs("blkio", "blkio.bfq.weight_device", "io.bfq.weight", box, wrong=wrong):
         box.create()
         assert f"{major}:{minor} 400" in box.cgroup("blkio", "blkio.bfq.weight_device", "io.bfq.weight")
 

@@ -57,12 +57,17 @@ def install_native(directory: Path) -> str:
     return str(command)
 
 
+def own_mounts() -> None:
+    """Put this process in a mount namespace of its own: what runtimes leave mounted there ends with it."""
+    unshare(CLONE_NEWNS)
+    mount("none", "/", flags=MS_PRIVATE | MS_REC)
+
+
 def hide_unified() -> None:
     """Put this process in a mount namespace without the v2 tree of a hybrid host, which crun refuses to work on.
 
     A tmpfs is in its place, because crun makes directories there as if it were a hierarchy of v1.
     """
     if UNIFIED.is_mount():
-        unshare(CLONE_NEWNS)
-        mount("none", "/", flags=MS_PRIVATE | MS_REC)
+        own_mounts()
         mount("tmpfs", str(UNIFIED), "tmpfs")

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from .page import RESULTS, machine
-from .programs import NAMES, Program, find_program, hide_unified
+from .programs import NAMES, Program, find_program, hide_unified, own_mounts
 
 TIMEOUT = 120
 FILE_TIMEOUT = 900
@@ -94,11 +94,16 @@ def run_tools(programs: list[Path], command: str, into: Path) -> dict[str, str]:
 
 
 def in_child(work: Any, *, hidden: bool) -> Any:
-    """Do ``work`` in a child, for crun in a mount namespace of its own; what it returns, by way of JSON."""
+    """Do ``work`` in a child with a mount namespace of its own, for crun without v2; what it returns, as JSON.
+
+    Runtimes leave mounts where a container has no mount namespace (linux_ns_itype), and what is mounted is not to be
+    removed with the directory that it is in.
+    """
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
+            own_mounts()
             if hidden:
                 hide_unified()
             os.write(writer, json.dumps(work()).encode())

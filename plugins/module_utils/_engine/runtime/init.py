@@ -41,7 +41,7 @@ from .process import (
     TryDirectory,
     plan_sysctl,
 )
-from .rootfs import BindRoot, MakeRootReadOnly, OpenRoot, PivotRoot, Propagation, SetPropagation
+from .rootfs import BindRoot, MakeRootReadOnly, OpenRoot, Propagation, SetPropagation, plan_change
 from .users import resolve_user
 
 TYPE_CHECKING = False
@@ -250,17 +250,9 @@ def plan_rootfs(init: Init) -> Iterator[Operation]:
         yield FinishReadOnly(mounted)
     if spec["root"].get("readonly"):
         yield MakeRootReadOnly(root)
-    change = _plan_change(init, propagation)
+    change = plan_change(root, propagation, own=init.has_new("mount"), move=init.move_root)
     yield SealImports()
     yield change
-
-
-def _plan_change(init: Init, propagation: Propagation) -> Operation:
-    if init.has_new("mount"):
-        return PivotRoot(init.root, propagation, move=init.move_root)
-    from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
-
-    return ChangeRoot(init.root)
 
 
 def _plan_mount(

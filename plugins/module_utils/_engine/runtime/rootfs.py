@@ -166,3 +166,12 @@ class PivotRoot(Operation):
             mount("none", ".", flags=m.MS_SLAVE | m.MS_REC)
             os.close(old)
         umount2(".", m.MNT_DETACH)
+
+
+def plan_change(root: Root, propagation: Propagation, *, own: bool, move: bool) -> Operation:
+    """What makes ``root`` this process's, in a mount namespace of its ``own`` or of others."""
+    if own:
+        return PivotRoot(root, propagation, move=move)
+    from .shared_mounts import ChangeRoot  # next to nobody does without a mount namespace
+
+    return ChangeRoot(root)

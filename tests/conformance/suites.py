@@ -5,7 +5,8 @@
 
 --runtime-tools DIR   a checkout of opencontainers/runtime-tools; its validation programs are built with `go` from PATH
 --runc DIR            a checkout of opencontainers/runc, with `make all test-binaries` done; takes `bats` from PATH
---bats-taps NAME=DIR  in its stead the outputs of `bats -t FILE.bats`, as FILE.tap, of an earlier run with runtime NAME
+--bats-taps NAME=DIR  in its stead the outputs of `bats -t FILE.bats`, as FILE.tap, of an earlier run with runtime NAME,
+                      or NAME@VERSION where that is not the one that is installed
 """
 
 from __future__ import annotations
@@ -131,7 +132,8 @@ def run_runtime_tools(checkout: Path, programs: list[Program], into: Path) -> No
         passed = words.count("pass") + words.count("pass (empty)")
         totals[program.name] = f"{passed} of {len(words)}, {passed + words.count('tells an error')} by `not ok` alone"
     note = NOTE_TOOLS.format(source=source_of(checkout), date=today(), machine=machine())
-    write("runtime-tools", "runtime-tools", note, "Program", programs, totals, results)
+    versions = {program.name: program.version for program in programs}
+    write("runtime-tools", "runtime-tools", note, "Program", versions, totals, results)
 
 
 def run_bats(checkout: Path, program: Program, into: Path) -> Path:
@@ -162,7 +164,7 @@ def count_tap(said: str) -> tuple[int, int, int]:
     return passed, sum(1 for line in lines if line.startswith("not ok ")), skipped
 
 
-def write_bats(source: str, programs: list[Program], taps: dict[str, Path]) -> None:
+def write_bats(source: str, versions: dict[str, str], taps: dict[str, Path]) -> None:
     """Writes results/runc.json."""
     results: dict[str, dict[str, str]] = {}
     sums: dict[str, list[int]] = {}
@@ -173,14 +175,15 @@ def write_bats(source: str, programs: list[Program], taps: dict[str, Path]) -> N
             sums[name] = [a + b for a, b in zip(sums.get(name, [0, 0, 0]), counts)]
     totals = {name: "/".join(map(str, counts)) for name, counts in sums.items()}
     note = NOTE_RUNC.format(source=source, date=today(), machine=machine())
-    shown = [program for program in programs if program.name in taps]
+    shown = {name: versions[name] for name in taps}
     write("runc", "runc's integration tests", note, "File", shown, totals, dict(sorted(results.items())))
 
 
 def write(
-    name: str, title: str, note: str, of: str, programs: list[Program], totals: dict[str, str], results: dict[str, Any]
+    name: str, title: str, note: str, of: str, versions: dict[str, str], totals: dict[str, str], results: dict[str, Any]
 ) -> None:
-    suite = {"title": title, "note": note, "of": of, "runtimes": {p.name: p.version for p in programs}}
+    """The form that page.py shows."""
+    suite = {"title": title, "note": note, "of": of, "runtimes": versions}
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({**suite, "totals": totals, "results": results}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")
@@ -215,14 +218,19 @@ def main() -> int:
             programs.append(find_program(name, into / name))
         if options.runtime_tools:
             run_runtime_tools(options.runtime_tools, programs, into)
-        taps = {name: Path(path) for name, path in (word.split("=", 1) for word in options.bats_taps)}
+        versions = {program.name: program.version for program in programs}
+        taps: dict[str, Path] = {}
+        for word in options.bats_taps:
+            label, _equals, path = word.partition("=")
+            name, _at, version = label.partition("@")
+            taps[name], versions[name] = Path(path), version or versions[name]
         if options.runc and not taps:
             for program in programs:
                 if program.name != "crun":  # it is runc's suite, and of its command line
                     sys.stdout.write(f"==> runc's suite on {program.name}\n")
                     taps[program.name] = run_bats(options.runc, program, into / f"bats-{program.name}")
         if options.runc and taps:
-            write_bats(source_of(options.runc), programs, taps)
+            write_bats(source_of(options.runc), versions, taps)
     return 0
 
 

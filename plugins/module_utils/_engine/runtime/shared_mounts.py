@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from ..linux.openat2 import Root
 
 
-def check_shared_mounts(linux: Mapping[str, Any]) -> None:
-    """Refuse what would hide or freeze the files of others. Raises InvalidOption."""
+def check_shared_mounts(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
+    """Refuse what would change the files of others, or be taken for the host's cgroups. Raises InvalidOption."""
+    for index, entry in enumerate(spec.get("mounts") or ()):
+        if entry.get("type") in ("cgroup", "cgroup2"):
+            where, expected = f"mounts[{index}].type", "no cgroups without a mount namespace in linux.namespaces"
+            raise InvalidOption(where, entry["type"], expected)
     for name in ("maskedPaths", "readonlyPaths", "rootfsPropagation"):
         if linux.get(name):
             raise InvalidOption(f"linux.{name}", linux[name], "nothing without a mount namespace in linux.namespaces")

@@ -133,7 +133,7 @@ def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapp
     if namespaces.get("mount") != "":
         from .shared_mounts import check_shared_mounts  # next to nobody does without a mount namespace
 
-        check_shared_mounts(linux)
+        check_shared_mounts(spec, linux)
     for name in ("hostname", "domainname"):
         if spec.get(name) and "uts" not in namespaces:
             raise InvalidOption(name, spec[name], "nothing, because linux.namespaces has no uts namespace")

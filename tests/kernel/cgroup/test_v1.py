@@ -43,7 +43,7 @@ ALL = Limits(memory=64 * MEBI, memory_reservation=32 * MEBI, memory_swap=96 * ME
 def cgroups():
     """The engine's cgroups, and nothing of them left when the test is over."""
     yield open_cgroups(INSTANCE)
-    for mount in set(MOUNTS.values()):
+    for mount in {hierarchy.mount for hierarchy in observe_hierarchies()}:
         for directory in walk_cgroups(f"{mount}/{INSTANCE}"):
             with open(f"{directory}/cgroup.procs", encoding="ascii") as procs:
                 for pid in procs.read().split():
@@ -92,7 +92,8 @@ def member(cgroups, path, work=lambda: None):
 
 
 def leftovers():
-    return [d for mount in set(MOUNTS.values()) for d in walk_cgroups(f"{mount}/{INSTANCE}")]
+    mounts = {hierarchy.mount for hierarchy in observe_hierarchies()}
+    return [d for mount in mounts for d in walk_cgroups(f"{mount}/{INSTANCE}")]
 
 
 def test_the_host_is_v1(cgroups):

@@ -139,7 +139,7 @@ class Box:
         """As runtimes expect it in a config.json, all devices are denied but the default ones, and then allowed."""
         self.resources["devices"] = [{"allow": True, "access": "rwm"}]
 
-    ##### Commands
+    # Commands
 
     def call(self, *words: str, **options: Any) -> subprocess.CompletedProcess[str]:
         """One command of the runtime, whatever comes of it. Not through pipes: a container may keep those open."""
@@ -238,7 +238,7 @@ class Box:
             return str(refused)
         raise AssertionError("neither create nor start failed")
 
-    ##### What it looks like from outside
+    # What it looks like from outside
 
     def pid(self) -> int:
         return int(self.state()["pid"])

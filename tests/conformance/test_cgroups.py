@@ -100,7 +100,7 @@ def test_a_container_without_resources(box):
     assert box.sh("echo inside") == "inside"
 
 
-##### The list of devices
+# The list of devices
 
 FUSE = {"type": "c", "major": 10, "minor": 229}
 DENY_ALL = {"allow": False, "access": "rwm"}
@@ -154,7 +154,7 @@ def test_a_wrong_list_of_devices_is_refused(box, wrong):
     box.refuse()
 
 
-##### Memory
+# Memory
 
 
 @item("config-linux/resources/memory/limit")
@@ -255,7 +255,7 @@ def ready(box):
     wait_for(lambda: "ready" in box.output(), "word from the container")
 
 
-##### CPU
+# CPU
 
 
 @item("config-linux/resources/cpu/shares")
@@ -333,7 +333,7 @@ def test_idle(box):
     check(box, "cpu", ("cpu.idle", "1"), ("cpu.idle", "1"))
 
 
-##### Block IO
+# Block IO
 
 
 @item("config-linux/resources/blockIO/weight")
@@ -382,7 +382,7 @@ def test_the_rate_of_block_io(box, name):
         assert f"{major}:{minor} 102400" in found or f"{v2}=102400" in found
 
 
-##### The others
+# The others
 
 
 @item("config-linux/resources/hugepageLimits")

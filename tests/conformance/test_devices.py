@@ -131,7 +131,7 @@ def test_no_console_without_a_terminal(box):
     assert box.sh("test -e /dev/console && echo there || echo none") == "none"
 
 
-##### runtime-linux.md
+# runtime-linux.md
 
 LINKS = {"fd": "/proc/self/fd", "stdin": "/proc/self/fd/0", "stdout": "/proc/self/fd/1", "stderr": "/proc/self/fd/2"}
 

@@ -60,7 +60,7 @@ def test_a_value_that_the_kernel_refuses(box):
     box.refuse_to_run()
 
 
-##### Paths
+# Paths
 
 
 @item("config-linux/maskedPaths/file")
@@ -128,7 +128,7 @@ def test_a_read_only_path_is_absolute(box):
     box.refuse_to_run()
 
 
-##### Propagation of the root
+# Propagation of the root
 
 
 def propagated(box, propagation):
@@ -188,7 +188,7 @@ def test_mounts_of_the_container_stay_in_it(box, name):
     assert os.listdir(box.rootfs / "data") == []
 
 
-##### Personality
+# Personality
 
 
 @item("config-linux/personality/domain/LINUX32")
@@ -215,7 +215,7 @@ def test_no_flags_of_a_personality_are_supported(box):
     box.refuse_to_run()
 
 
-##### Memory policy: what /proc/<pid>/numa_maps says of the stack of the container's program
+# Memory policy: what /proc/<pid>/numa_maps says of the stack of the container's program
 
 MODES = {
     "MPOL_DEFAULT": ("", "default"),
@@ -266,7 +266,7 @@ def test_a_wrong_memory_policy_is_refused(box, wrong):
     box.refuse_to_run()
 
 
-##### What this kernel may not have
+# What this kernel may not have
 
 
 @item("config-linux/mountLabel")

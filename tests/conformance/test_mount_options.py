@@ -139,7 +139,7 @@ def test_options_that_the_file_system_refuses(box):
     box.refuse()
 
 
-##### Propagation: of a bind of a shared mount of the host's with another one below
+# Propagation: of a bind of a shared mount of the host's with another one below
 
 PROPAGATION = {
     "private": (set(), None),
@@ -171,7 +171,7 @@ def test_propagation(box, option):
             assert found[path].peers == set()
 
 
-##### Recursive ones: what they do to a mount below, which begins with the first column's options
+# Recursive ones: what they do to a mount below, which begins with the first column's options
 
 RECURSIVE = {
     "rro": ("rw", "ro", ""),

@@ -130,7 +130,7 @@ def test_the_type_of_a_bind_is_a_dummy(box):
     assert box.sh("cat /tmp/mark") == "here"
 
 
-##### Mappings of users
+# Mappings of users
 
 MAPPINGS = [{"containerID": 0, "hostID": 1234, "size": 10}]
 

@@ -168,7 +168,7 @@ def test_a_new_network_has_a_loopback_alone(box):
     assert not {"eth0", "ens3", "enp1s0"} & set(names)
 
 
-##### User namespace mappings
+# User namespace mappings
 
 
 @item("config-linux/{name}")
@@ -219,7 +219,7 @@ def test_ids_are_the_containers(box):
     assert box.sh("id -u; id -g; id -G").split() == ["5", "6", "6", "7"]
 
 
-##### Offsets of clocks
+# Offsets of clocks
 
 
 @item("config-linux/timeOffsets/{clock}")

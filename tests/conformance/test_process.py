@@ -108,7 +108,7 @@ def test_the_size_is_ignored_without_a_terminal(box):
     assert box.sh("echo inside") == "inside"
 
 
-##### User
+# User
 
 
 @item("config/process/user/uid and gid")
@@ -140,7 +140,7 @@ def test_an_unset_umask_is_the_callers(box):
     assert box.sh("umask", umask=0o027) == "0027"
 
 
-##### POSIX process: limits
+# POSIX process: limits
 
 # No more than this machine's root may have: it may lack CAP_SYS_RESOURCE.
 LIMITS = {

@@ -112,7 +112,7 @@ def test_the_score_is_the_callers_where_it_is_unset(box):
         Path("/proc/self/oom_score_adj").write_text(before)
 
 
-##### Scheduling
+# Scheduling
 
 POLICIES = {"SCHED_OTHER": 0, "SCHED_FIFO": 1, "SCHED_RR": 2, "SCHED_BATCH": 3, "SCHED_IDLE": 5, "SCHED_DEADLINE": 6}
 RESET_ON_FORK = 0x40000000
@@ -245,7 +245,7 @@ def test_a_wrong_list_of_cpus_is_refused(box):
     box.refuse()
 
 
-##### Labels: where the kernel has no such module, the property cannot be applied, which is an error
+# Labels: where the kernel has no such module, the property cannot be applied, which is an error
 
 
 @item("config/process/apparmorProfile")

@@ -17,7 +17,7 @@ from .schema import validate
 item = pytest.mark.item
 
 
-##### State
+# State
 
 
 @item("runtime/state/{name}")
@@ -69,7 +69,7 @@ def test_the_runtimes_own_example_fits_the_schema(box):
     validate("config-schema.json", json.loads((box.directory / "config.json").read_text()))
 
 
-##### Query state
+# Query state
 
 
 @item("runtime/operations/state/without an id")
@@ -82,7 +82,7 @@ def test_state_of_nothing_is_an_error(box):
     assert box.call("state", box.id).returncode != 0
 
 
-##### Create
+# Create
 
 
 @item("runtime/operations/create/without an id")
@@ -158,7 +158,7 @@ def test_a_failed_create_leaves_nothing(box):
     assert not box.state_root.exists() or os.listdir(box.state_root) == []
 
 
-##### Start
+# Start
 
 
 @item("runtime/operations/start/without an id")
@@ -194,7 +194,7 @@ def test_start_without_a_process_is_an_error(box):
     box.refuse_to_run()
 
 
-##### Kill
+# Kill
 
 
 @item("runtime/operations/kill/without an id")
@@ -241,7 +241,7 @@ def test_an_unknown_signal_is_an_error(box):
     assert box.status() == "running"
 
 
-##### Delete
+# Delete
 
 
 @item("runtime/operations/delete/without an id")

@@ -144,7 +144,7 @@ def test_calls_that_this_machine_does_not_know_are_left_out(box):
     assert mkdir(box)[0] != 0
 
 
-##### Comparisons, on the second argument of kill(2): signals that a shell ignores, or 0
+# Comparisons, on the second argument of kill(2): signals that a shell ignores, or 0
 
 SIGNALS = (0, 17, 18, 23, 28)
 OPERATORS = {
@@ -256,7 +256,7 @@ def test_no_filter_is_loaded_where_none_is_asked_for(box):
     assert box.sh("grep ^Seccomp: /proc/self/status").split() == mine
 
 
-##### The listener
+# The listener
 
 
 @contextlib.contextmanager

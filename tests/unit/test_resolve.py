@@ -24,7 +24,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image, ImageConfig
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import Network
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.ipam import assign_address
-from ansible_collections.stowage.engine.plugins.module_utils._engine.resolve import DEFAULT_PATH, resolve_containers
+from ansible_collections.stowage.engine.plugins.module_utils._engine.resolve import resolve_containers
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.defaults import DEFAULT_PATH
 
 SITE = "docker.io/library/site:1"
 CONFIG = ImageConfig(

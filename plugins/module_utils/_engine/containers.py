@@ -32,8 +32,8 @@ from .plan.container import (
     StopContainer,
     UpdateContainer,
 )
-from .runtime.bundle import prepare_container, remove_bundle, save_definition
-from .runtime.launch import (
+from .shim.bundle import prepare_container, remove_bundle, save_definition
+from .shim.launch import (
     Born,
     Created,
     Failed,
@@ -43,9 +43,9 @@ from .runtime.launch import (
     start_container,
     stop_container,
 )
-from .runtime.observe import observe_runtime
-from .runtime.provisions import observe_provisions
-from .runtime.solo import SoloMonitor
+from .shim.observe import observe_runtime
+from .shim.provisions import observe_provisions
+from .shim.solo import SoloMonitor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -34,7 +34,7 @@ def complete_container(container: Container, current: Container | None, absent: 
     if not path.startswith("/"):
         return container
     if os.path.exists(path):
-        from .runtime.seccomp_file import read_profile  # few have one of their own
+        from .shim.seccomp_file import read_profile  # few have one of their own
 
         digest = read_profile(path)[1]
     else:

@@ -37,15 +37,15 @@ from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .resolve import refuse, resolve_containers
-from .runtime.observe import observe_runtime
 from .runtime.state import load_state
+from .shim.observe import observe_runtime
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from .runtime.logs import LogLine
+    from .shim.logs import LogLine
 
     Absent = Callable[[NotFound], None]
     Progress = Callable[[str], None]
@@ -222,7 +222,7 @@ class Host:
 
     def read_logs(self, name: str, *, tail: int | None = None, follow: bool = False) -> Iterator[LogLine]:
         """What the container wrote, line by line; ``follow`` goes on until its monitor ends."""
-        from .runtime.logs import read_logs  # modules do without
+        from .shim.logs import read_logs  # modules do without
 
         running = follow and self.observe_containers()[name].running
         monitor = load_state(self.paths.runtime_root, name).creator[0] if running else 0
@@ -230,8 +230,8 @@ class Host:
 
     def inspect_container(self, name: str) -> dict[str, Any]:
         """What was asked for, and what the kernel says now of the container if it runs; see runtime/effective.py."""
-        from .runtime.bundle import read_definition  # modules do without
         from .runtime.effective import observe_effective  # modules do without
+        from .shim.bundle import read_definition  # modules do without
 
         state = self.observe_containers()[name]
         definition = read_definition(self.paths, name)
@@ -267,6 +267,6 @@ class Host:
         tty: bool = False,
     ) -> int:
         """Run a program in a running container, with this process's streams; returns its exit status."""
-        from .runtime.exec_container import exec_process  # modules do without
+        from .shim.exec_container import exec_process  # modules do without
 
         return exec_process(self.paths, name, args, env=env, cwd=cwd, user=user, tty=tty)

@@ -20,6 +20,7 @@ from .model.network import Network
 from .model.reference import normalise
 from .plan.ids import assign_ids
 from .plan.ipam import assign_address
+from .runtime.config.defaults import DEFAULT_PATH
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     Absent = Callable[[NotFound], None]
 
 # What docker gives a process whose image says nothing (moby, daemon/pkg/oci/defaults).
-DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def refuse(error: NotFound) -> None:

@@ -45,7 +45,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.names
     CLONE_NEWUSER,
     unshare,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.devices import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.devices import (
     NEEDED_RULES,
     LimitDevices,
     device_rules,

@@ -18,8 +18,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.files
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import bundle, launch, logs
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.observe import observe_runtime
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import bundle, launch, logs
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.observe import observe_runtime
 from tests.kernel.runtime.bundles import Bundle
 
 MODULE_UTILS = Path(bundle.__file__).parents[2]

@@ -14,8 +14,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux impor
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import mount, observe_mounts, umount2
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.namespaces import CLONE_NEWNS, unshare
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.openat2 import Root
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.mount_options import parse_mount_options
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.mounts import MountFilesystem
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.mount_options import (
+    parse_mount_options,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.mounts import MountFilesystem
 from tests.kernel.linux.forked import run_forked
 from tests.kernel.runtime.bundles import swapping
 

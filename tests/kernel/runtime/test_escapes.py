@@ -17,7 +17,7 @@ import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.capabilities import CAPABILITIES
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Container, Security, Volume
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import oci_spec
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.spec import oci_spec
 from tests.kernel.runtime import escapes
 from tests.kernel.runtime.hosted import LINKS, PYTHON, HostedRuntime
 

@@ -15,12 +15,12 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     InvalidOption,
     RuntimeFailed,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.exec_container import exec_process
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.exec_container import exec_process
 
 CALL = """
 import json, sys
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.exec_container import exec_process
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.exec_container import exec_process
 root, run_root, args, options = json.loads(sys.argv[1])
 sys.exit(exec_process(Paths(root, run_root), "web", args, **options))
 """

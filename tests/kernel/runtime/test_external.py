@@ -34,7 +34,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Ulimit,
     Volume,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import launch
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import launch
 
 IDS = ((0, 0x70000000, 65536),)
 RUNTIMES = [

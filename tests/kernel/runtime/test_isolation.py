@@ -15,7 +15,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.capab
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import Limits
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Security, Volume
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import MASKED_PATHS
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.defaults import MASKED_PATHS
 
 
 def status_of(pid):

@@ -10,8 +10,8 @@ import time
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.files import exclusive_lock
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import launch
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import list_states, load_state
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import launch
 
 
 def wait_until(holds, timeout=10.0):

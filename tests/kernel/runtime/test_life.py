@@ -11,8 +11,8 @@ import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import Conflict, InvalidOption, NotFound
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.process import start_time
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import launch
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import load_state
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import launch
 
 
 def test_output_and_exit_code_are_kept(host):

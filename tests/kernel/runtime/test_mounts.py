@@ -26,7 +26,7 @@ def with_file(path, content="here"):
     return path
 
 
-##### Destinations
+# Destinations
 
 
 def test_a_link_to_nowhere_on_the_way_is_followed_and_made(box):
@@ -92,7 +92,7 @@ def test_a_source_that_only_the_hosts_root_can_reach(box):
     assert box.sh("cat /mnt/file") == "here"
 
 
-##### File systems in memory
+# File systems in memory
 
 
 @pytest.mark.parametrize(("options", "mode"), [((), "710"), (("mode=1500",), "1500"), (("size=1m,mode=0700",), "700")])
@@ -151,7 +151,7 @@ def test_copy_up_keeps_what_files_are(box):
     assert "Read-only file system" in done.stderr
 
 
-##### Options of crun's
+# Options of crun's
 
 
 def test_copy_symlink(box):
@@ -171,7 +171,7 @@ def test_links_themselves_are_bound_on_links(box):
     assert box.sh("readlink /etc/mine; head -n 1 /etc/passwd").startswith("/over/there\nroot:")
 
 
-##### What is refused before anything is made
+# What is refused before anything is made
 
 WRONG = {
     "no kind": ({"destination": "/a", "source": "x"}, "mounts[4].type"),
@@ -211,7 +211,7 @@ def test_descriptors_of_mapped_sources_do_not_stay(box):
     assert box.sh("stat -c %u /mnt/0/file /mnt/19/file; ls /proc/self/fd").split() == ["0", "0", "0", "1", "2", "3"]
 
 
-##### Masked and read-only paths
+# Masked and read-only paths
 
 
 def test_masks_of_directories_are_one_file_system_and_hold(box):
@@ -238,7 +238,7 @@ def test_read_only_paths_hold_below_the_first_mount_alone(box):
     assert {"ro", "nosuid", "nodev", "noexec"} <= flags["/proc/sys"][1]
 
 
-##### The root
+# The root
 
 
 def test_a_read_only_root(box):
@@ -259,7 +259,7 @@ def test_without_pivot_root(box):
     assert len([line for line in done.stdout.splitlines() if " - proc " in line]) == 1
 
 
-##### Devices
+# Devices
 
 
 def test_devices_have_all_that_was_asked_for(box):
@@ -312,7 +312,7 @@ def test_devices_are_bound_where_none_can_be_made(box):
     assert box.sh("stat -c %t:%T /dev/null /dev/zero; echo x > /dev/null").split() == ["1:3", "1:5"]
 
 
-##### Cgroups
+# Cgroups
 
 
 @pytest.mark.parametrize("namespaced", [True, False])

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import observe_mounts
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.validate import (
     read_config,
     validate_process,
 )

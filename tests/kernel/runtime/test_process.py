@@ -15,8 +15,11 @@ import pytest
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.scheduler import POLICIES
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.seccomp_profile import native_architecture
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.syscalls import syscall_numbers
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.labels import has_apparmor, has_selinux
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.process import SealImports
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.labels import (
+    has_apparmor,
+    has_selinux,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.process import SealImports
 from tests.kernel.linux.forked import run_forked
 from tests.kernel.runtime.hosted import HostedRuntime
 

@@ -12,6 +12,7 @@ import signal
 import stat
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -289,10 +290,13 @@ def test_flags_of_the_hosts_mounts_that_are_locked_stay(user):
         subprocess.run(["umount", source], check=True)
 
 
+def _ask_for_score(score, spec):
+    spec["process"]["oomScoreAdj"] = score
+
+
 def test_the_score_for_the_oom_killer_is_raised_but_lowered_in_vain(user):
     for score, told in ((500, "500"), (-500, Path("/proc/self/oom_score_adj").read_text().strip())):
-        change = lambda spec, score=score: spec["process"].update(oomScoreAdj=score)  # noqa: E731 -- the loop's
-        done = user.run_container("cat", "/proc/self/oom_score_adj", change=change)
+        done = user.run_container("cat", "/proc/self/oom_score_adj", change=partial(_ask_for_score, score))
         assert (done.stdout.strip(), done.stderr) == (told, "")
 
 

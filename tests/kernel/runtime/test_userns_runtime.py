@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import MASKED_PATHS
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.defaults import MASKED_PATHS
 
 FIRST = 500_000  # where the container's root is on the host
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.example import example_spec
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.example import example_spec
 
 WORKERS = 4
 EACH = 50

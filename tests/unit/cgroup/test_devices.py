@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.devices import parse_devices
 from ansible_collections.stowage.engine.plugins.module_utils._engine.cgroup.v2.devices import compile_devices
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import InvalidOption
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.devices import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.devices import (
     NEEDED_RULES,
     device_rules,
 )

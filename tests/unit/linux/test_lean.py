@@ -77,10 +77,10 @@ def test_a_descriptor_is_closed():
 def test_a_launcher_imports_nothing_heavy(tmp_path):
     """What it imports, every start waits for, and every monitor keeps in memory."""
     (tmp_path / "engine.pyz").write_bytes(build_engine(engine_files()))
-    code = "import sys; sys.path.insert(0, sys.argv[1]); import stowage_engine.runtime.launcher; print(*sys.modules)"
+    code = "import sys; sys.path.insert(0, sys.argv[1]); import stowage_engine.shim.launcher; print(*sys.modules)"
     argv = [sys.executable, "-I", "-S", "-E", "-c", code, str(tmp_path / "engine.pyz")]
     loaded = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    assert "stowage_engine.runtime.launcher" in loaded
+    assert "stowage_engine.shim.launcher" in loaded
     # From a zip: zipimport itself may need some of these before the engine is there.
     bare = subprocess.run(
         [*argv[:5], "import sys, zipimport; print(*sys.modules)"], capture_output=True, text=True, check=True

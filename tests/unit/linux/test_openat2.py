@@ -66,7 +66,7 @@ def opened(request, tree):
         except OSError as error:
             assert error.filename == path
             assert set(os.listdir("/proc/self/fd")) == before
-            return type(error) if type(error) is not OSError else error.errno
+            return error.errno if error.__class__ is OSError else error.__class__
         found = os.fstat(fd)
         assert not os.get_inheritable(fd)
         os.close(fd)

@@ -29,12 +29,12 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.secco
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.seccomp_profile import ARCHITECTURES
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.syscalls import syscall_numbers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Container
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.devices import DEFAULT_DEVICES
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.provisions import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.devices import DEFAULT_DEVICES
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.provisions import (
     Provisions,
     observe_sysctls,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import oci_spec
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.spec import oci_spec
 from tests.unit.linux.bpf_machine import decode, run, seccomp_data
 
 VERDICTS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import subprocess
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.logs import format_log, read_logs
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.logs import format_log, read_logs
 
 
 def test_parts_of_a_line_are_put_together(tmp_path):

@@ -15,10 +15,13 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT4
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Container, Security
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.example import example_spec, rootless_spec
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import oci_spec
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.example import (
+    example_spec,
+    rootless_spec,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.validate import validate_config
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import State
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import validate_config
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.spec import oci_spec
 
 SCHEMAS = Path("/usr/share/gocode/src/github.com/opencontainers/runtime-spec/schema")
 

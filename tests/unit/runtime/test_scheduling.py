@@ -6,9 +6,11 @@ import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import InvalidOption
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux import mempolicy, personality, scheduler
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime import schema
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.scheduling import check_process
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.time_offsets import parse_time_offsets
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config import schema
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.scheduling import check_process
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.time_offsets import (
+    parse_time_offsets,
+)
 
 PROCESS, LINUX = schema.PROCESS.members, schema.LINUX.members
 

@@ -13,7 +13,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     NotFound,
     RuntimeFailed,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.kinds import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.kinds import (
     Flag,
     List,
     Map,
@@ -22,8 +22,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.kin
     Text,
     Word,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.schema import CONFIG
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.schema import CONFIG
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.validate import (
     read_config,
     validate_config,
     validate_process,

@@ -19,14 +19,16 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Security,
     Volume,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.bundle import parse_container
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.logs import format_log, parse_log
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.mount_options import parse_mount_options
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.spec import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.config.validate import validate_config
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.steps.mount_options import (
+    parse_mount_options,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.bundle import parse_container
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.logs import format_log, parse_log
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.spec import (
     oci_resources,
     oci_spec,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.validate import validate_config
 
 FULL = Container(
     name="web",

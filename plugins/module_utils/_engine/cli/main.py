@@ -38,11 +38,11 @@ def main(argv: Sequence[str]) -> int:
 
 def _run(name: str, words: list[str]) -> int:
     if name == "launch":
-        from ..runtime.launcher import main as launch  # it starts in milliseconds
+        from ..shim.launcher import main as launch  # it starts in milliseconds
 
         os._exit(launch(words))  # its caller waits for its end, and Python takes 4 ms to take itself apart
     if name == "monitor":
-        from ..runtime.monitor import main as monitor  # it stays for as long as its container
+        from ..shim.monitor import main as monitor  # it stays for as long as its container
 
         os._exit(monitor(words))
     if name == "stowage-runtime":

@@ -86,7 +86,7 @@ def _resume(runtime: Runtime, words: Words) -> int:
 
 
 def _spec(_runtime: Runtime, words: Words) -> int:
-    from ..runtime.example import example_spec, rootless_spec  # for this command alone
+    from ..runtime.config.example import example_spec, rootless_spec  # for this command alone
 
     words.none()
     path = os.path.join(words.text("bundle", "."), "config.json")
@@ -100,7 +100,7 @@ def _spec(_runtime: Runtime, words: Words) -> int:
 
 
 def _features(_runtime: Runtime, words: Words) -> int:
-    from ..runtime.features import features  # for this command alone
+    from ..runtime.config.features import features  # for this command alone
 
     words.none()
     sys.stdout.write(indented(features(), "    ") + "\n")

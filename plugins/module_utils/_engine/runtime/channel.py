@@ -10,7 +10,7 @@ import os
 
 from ..errors import RuntimeFailed
 from ..linux.lean import dumps, loads
-from .operations import Operation, reason
+from .steps.operations import Operation, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

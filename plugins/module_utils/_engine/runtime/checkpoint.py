@@ -22,11 +22,11 @@ from ..linux.lean import suppress
 from ..linux.mount import mount, umount2
 from ..linux.namespaces import CLONE_NEWNET, NAMESPACES
 from ..linux.process import find_program, start_time
-from .cgroup_mounts import observe_hierarchies
 from .exec import wait_exit
 from .oci_create import Creation, check_terminal, prepare_restored, read_bundle, write_pid
-from .process import write_file
 from .state import State
+from .steps.cgroup_mounts import observe_hierarchies
+from .steps.process import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import termios
 import tty
 
 from ..errors import RuntimeFailed
-from .devices import TIOCSWINSZ
+from .steps.devices import TIOCSWINSZ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -30,8 +30,8 @@ from ..linux.seccomp_profile import FLAGS, check_profile, parse_flags
 from .channel import Channel
 from .hooks import run_hooks
 from .init import Init, plan_outside, run_init
-from .operations import execute_all
 from .state import State, create_state, find_freezer
+from .steps.operations import execute_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .console import ConsoleSender
-    from .net_devices import Moves
+    from .steps.net_devices import Moves
 
 
 _KILL_TIMEOUT = 10.0
@@ -267,7 +267,7 @@ def _bear_in_joined(
 ) -> tuple[int, int]:
     from ..linux.timens import unshare_time  # most containers join nothing, and have the clocks of the host
     from .joining import join_namespaces, own_user_namespace  # few containers join any
-    from .time_offsets import parse_time_offsets  # the same
+    from .steps.time_offsets import parse_time_offsets  # the same
 
     reader, writer = os.pipe()
     # clone(CLONE_PARENT) so that the helper, too, has the parent that the init shall have.
@@ -345,7 +345,7 @@ def _attend(
 
             attend_birth(spec, pid)
         elif message["stage"] == "devices":
-            from .net_devices import move_into  # few containers take devices of the host
+            from .steps.net_devices import move_into  # few containers take devices of the host
 
             moved.append(move_into(pid, spec["linux"]["netDevices"]))
         elif message["stage"] == "listener":

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def prepare_elsewhere(init: Init, state: State) -> None:
     """Import all that the init may come to need, and take note of the mounts of others."""
     from ..linux import magic_links, tmpfs_file  # noqa: F401 -- the init finds them imported
-    from . import classic_mounts, copy_up, labels, mappings, no_pivot, scheduling, substitutes  # noqa: F401 -- the same
+    from . import mappings  # noqa: F401 -- the same
+    from .steps import classic_mounts, copy_up, labels, no_pivot, scheduling, substitutes  # noqa: F401 -- the same
 
     if not init.has_new("mount"):
         from .shared_mounts import record_mounts  # next to nobody does without a mount namespace

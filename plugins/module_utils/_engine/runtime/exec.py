@@ -26,11 +26,11 @@ from ..linux.seccomp_profile import SECCOMP_FILTER_FLAG_NEW_LISTENER as NEW_LIST
 from ..linux.trampoline import Birth
 from .channel import Channel
 from .create import Membership, compile_seccomp
-from .devices import OpenConsole
-from .execution import Execution, FindProgram, MakeTrampoline
 from .init import DieWithParent, FindHome, Init, plan_process
-from .operations import Operation, execute_all
-from .process import BecomeNamespaceRoot, FreeAffinity, NewSession, RaiseRlimit, SealImports, write_file
+from .steps.devices import OpenConsole
+from .steps.execution import Execution, FindProgram, MakeTrampoline
+from .steps.operations import Operation, execute_all
+from .steps.process import BecomeNamespaceRoot, FreeAffinity, NewSession, RaiseRlimit, SealImports, write_file
 from .users import User, resolve_user
 
 TYPE_CHECKING = False
@@ -97,7 +97,7 @@ def _plan_before(state: State, init: Init) -> Sequence[Operation]:
     before: list[Operation] = [FreeAffinity()]
     affinity = init.spec["process"].get("execCPUAffinity")
     if affinity:
-        from .scheduling import plan_affinity  # rarely asked for
+        from .steps.scheduling import plan_affinity  # rarely asked for
 
         before, after = plan_affinity(affinity)
         init.rare = [*after, *init.rare]

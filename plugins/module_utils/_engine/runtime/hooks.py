@@ -12,7 +12,7 @@ import select
 from ..errors import RuntimeFailed
 from ..linux.inherited import reset_signals
 from ..linux.lean import dumps, suppress
-from .operations import Operation
+from .steps.operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

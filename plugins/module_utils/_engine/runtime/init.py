@@ -13,18 +13,18 @@ from ..errors import EngineError, RuntimeFailed
 from ..linux import inherited
 from ..linux.capabilities import observe_last_capability
 from ..linux.openat2 import Root
-from .cgroup_mounts import MountCgroups
 from .channel import Channel, DivertFailures, TellCreator
-from .covers import CloseCovers, Covers, MakeReadOnly, Mask
-from .devices import LimitDevices, OpenConsole, device_rules, plan_devices
-from .execution import Environment, Execution, FindProgram, MakeTrampoline
 from .hooks import HookFailed, RunHooks
-from .loopback import LoopbackUp
-from .mount_options import needs_sources, parse_mount_options
-from .mounts import FinishReadOnly, MountFilesystem, destination_of
-from .operations import Operation, execute_all
-from .privileges import Privileges, ReceiveFilter
-from .process import (
+from .steps.cgroup_mounts import MountCgroups
+from .steps.covers import CloseCovers, Covers, MakeReadOnly, Mask
+from .steps.devices import LimitDevices, OpenConsole, device_rules, plan_devices
+from .steps.execution import Environment, Execution, FindProgram, MakeTrampoline
+from .steps.loopback import LoopbackUp
+from .steps.mount_options import needs_sources, parse_mount_options
+from .steps.mounts import FinishReadOnly, MountFilesystem, destination_of
+from .steps.operations import Operation, execute_all
+from .steps.privileges import Privileges, ReceiveFilter
+from .steps.process import (
     BecomeNamespaceRoot,
     ChangeDirectory,
     ChangeUser,
@@ -41,7 +41,7 @@ from .process import (
     TryDirectory,
     plan_sysctl,
 )
-from .rootfs import BindRoot, MakeRootReadOnly, OpenRoot, Propagation, SetPropagation, plan_change
+from .steps.rootfs import BindRoot, MakeRootReadOnly, OpenRoot, Propagation, SetPropagation, plan_change
 from .users import resolve_user
 
 TYPE_CHECKING = False
@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
     from ..linux.trampoline import Birth
     from .console import ConsoleSender
-    from .mount_options import MountOptions
-    from .sources import Sources
+    from .steps.mount_options import MountOptions
+    from .steps.sources import Sources
 
 
 class Init:
@@ -203,7 +203,7 @@ def plan_outside(init: Init) -> Iterator[Operation]:
     if init.limits_devices:
         yield LimitDevices(init.task_files, init.cgroup_directory, device_rules(init.linux))
     if needs_sources(init.spec) and os.geteuid() == 0:  # an ordinary user is no less in its namespace than here
-        from .sources import OpenSources, Sources  # few containers need it
+        from .steps.sources import OpenSources, Sources  # few containers need it
 
         init.sources = Sources()
         yield OpenSources(init.sources, init.spec, init.bundle)
@@ -266,11 +266,11 @@ def _plan_mount(
     if options.bind:
         source = os.path.join(init.bundle, source)
     elif init.linux.get("mountLabel"):
-        from .labels import label_parameters  # few hosts have SELinux
+        from .steps.labels import label_parameters  # few hosts have SELinux
 
         options.parameters = label_parameters(fstype, options.parameters, init.linux["mountLabel"])
     if init.in_user_namespace and not options.bind:
-        from .substitutes import plan_mount  # imported already where there is one
+        from .steps.substitutes import plan_mount  # imported already where there is one
 
         return plan_mount(init, source, destination, fstype, options)
     operation = MountFilesystem(init.root, source, destination, fstype, options)
@@ -290,11 +290,11 @@ def plan_rare(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Sequence[
     if any(process.get(name) for name in ("scheduler", "ioPriority")) or any(
         linux.get(name) for name in ("memoryPolicy", "personality")
     ):
-        from .scheduling import plan_scheduling  # see above
+        from .steps.scheduling import plan_scheduling  # see above
 
         operations += plan_scheduling(process, linux)
     if process.get("apparmorProfile") or process.get("selinuxLabel"):
-        from .labels import plan_labels  # see above
+        from .steps.labels import plan_labels  # see above
 
         operations += plan_labels(process)
     return operations

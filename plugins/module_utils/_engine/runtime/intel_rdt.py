@@ -15,8 +15,8 @@ import os
 from ..errors import InvalidOption, RuntimeFailed, Unsupported
 from ..linux.lean import suppress
 from ..linux.mount import observe_mounts
-from .operations import Operation
-from .process import write_file
+from .steps.operations import Operation
+from .steps.process import write_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

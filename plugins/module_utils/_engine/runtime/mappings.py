@@ -20,7 +20,7 @@ from ..linux.idmap import deny_setgroups, find_missing, find_outside, read_id_ma
 from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWUSER, setns, write_id_map
 from ..linux.process import find_program, in_user_namespace, run_program
-from .process import SetOomScore
+from .steps.process import SetOomScore
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

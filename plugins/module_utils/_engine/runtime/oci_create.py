@@ -14,12 +14,12 @@ from ..errors import Conflict, KernelError, RuntimeFailed
 from ..linux.files import write_atomic
 from ..linux.inherited import set_child_subreaper
 from ..linux.process import in_user_namespace
+from .config.validate import read_config
 from .create import Created, CreateOptions, create_container, describe_container
 from .exec import wait_exit
 from .membership import membership_of
-from .privileges import find_ungrantable
 from .state import SPEC_FILE, State, create_state, parse_id
-from .validate import read_config
+from .steps.privileges import find_ungrantable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

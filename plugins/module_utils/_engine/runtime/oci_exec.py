@@ -9,12 +9,12 @@ import os
 
 from ..errors import InvalidOption, RuntimeFailed
 from ..linux.lean import suppress
+from .config.validate import validate_process
 from .create import Membership
 from .exec import EnterOptions, enter_container, run_on_terminal, wait_exit
 from .membership import find_membership
 from .oci_create import check_descriptors, check_terminal, connect_pidfd, write_pid
-from .privileges import find_ungrantable
-from .validate import validate_process
+from .steps.privileges import find_ungrantable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

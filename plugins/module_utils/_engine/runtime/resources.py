@@ -14,7 +14,7 @@ import os
 from ..cgroup.resources import Resources
 from ..errors import Conflict, InvalidOption, Unsupported
 from ..linux.cgroupfs import read_value
-from .validate import validate_resources
+from .config.validate import validate_resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from ..errors import InvalidOption
 from ..linux.lean import suppress
 from ..linux.mount import MNT_DETACH, umount2
 from ..linux.namespaces import CLONE_NEWNS, setns
-from .operations import Operation
+from .steps.operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

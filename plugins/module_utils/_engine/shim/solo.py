@@ -1,0 +1,111 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One container, without a launcher: the module forks the monitor itself, so nobody waits for a Python to start.
+
+The fork has a child create the container at once. When that is done, and the module goes on with networks and names,
+it executes the installed engine, and so becomes as lean a monitor as a launcher's: its pid, its children and its pipes
+stay. For many containers a launcher is cheaper: its monitors share their memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from ..errors import RuntimeFailed
+from ..linux.inherited import close_others, set_child_subreaper
+from ..linux.lean import suppress
+from .monitor import fork_creator, watch_container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NoReturn
+
+    from ..runtime.channel import Channel
+
+
+class SoloMonitor:
+    """The monitor of one container, and the conversation with it: as launch.Launcher, for a single request."""
+
+    def __init__(self, engine: Sequence[str], lock: int = -1, *, subreaper: bool = False) -> None:
+        request_reader, request_writer = os.pipe()
+        answer_reader, answer_writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _become_monitor(engine, request_reader, answer_writer, lock, subreaper=subreaper)
+        os.close(request_reader)
+        os.close(answer_writer)
+        self._requests = request_writer
+        self._answers = os.fdopen(answer_reader, "rb")
+        self._heard: dict[str, Any] = {}
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send the request, then its cgroup."""
+        if "containers" in message:
+            (message,) = message["containers"]
+            self._heard = {"name": message["name"], "monitor": self._pid}
+        content = json.dumps(message).encode() + b"\n"
+        with suppress(BrokenPipeError):  # hear() tells
+            while content:
+                content = content[os.write(self._requests, content) :]
+
+    def hear(self) -> dict[str, Any]:
+        """Who the monitor is, then what came of the container. RuntimeFailed where it was killed instead."""
+        if self._heard:
+            heard, self._heard = self._heard, {}
+            return heard
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeFailed("the monitor of the container, or who created it, was killed")
+        return dict(json.loads(line))
+
+    def close(self) -> None:
+        """Let the monitor know that nobody waits for it. Idempotent."""
+        if self._requests < 0:
+            return
+        os.close(self._requests)
+        self._requests = -1
+        self._answers.close()
+        os.waitpid(self._pid, os.WNOHANG)
+
+
+def _become_monitor(engine: Sequence[str], reader: int, writer: int, lock: int, *, subreaper: bool) -> NoReturn:
+    """Leave all that is the module's, have the container created, be its monitor."""
+    try:
+        os.setsid()
+        os.chdir("/")
+        os.umask(0o022)
+        null = os.open("/dev/null", os.O_RDWR)
+        for fd in range(3):
+            os.dup2(null, fd)
+        close_others([0, 1, 2, reader, writer, max(lock, 0)])
+        if subreaper:
+            set_child_subreaper()
+        file = os.memfd_create("request")
+
+        def receive(channel: Channel) -> dict[str, Any] | None:
+            request = channel.hear()
+            if request is not None:
+                os.write(file, json.dumps(request).encode())
+            return request
+
+        birth = fork_creator(receive, reader, writer)
+        # Its end must be written down even where its container goes for lack of memory.
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+            score.write("-900")
+        answer = birth.answer()
+        if answer in (b"", b"-"):
+            content = os.pread(file, os.fstat(file).st_size, 0)
+            if content:
+                watch_container(json.loads(content), birth, answer, (reader, writer))
+            os._exit(1)
+        kept = (file, reader, writer, birth.init, birth.out, birth.err)
+        for fd in kept:
+            os.set_inheritable(fd, True)
+        numbers = [*kept[:3], birth.creator, *kept[3:], *answer.decode().split()]
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+        os.execve(engine[0], [*engine, "monitor", *map(str, numbers)], environment)
+    finally:
+        os._exit(1)

@@ -1,8 +1,11 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The specification's JSON schemas: those in Debian's package of it, or in $STOWAGE_OCI_SCHEMAS, the ``schema`` directory
-of a checkout of runtime-spec. Debian 12 has those of the eve of 1.1, without that of ``features``."""
+"""The specification's JSON schemas: those in Debian's package of it, or in $STOWAGE_OCI_SCHEMAS.
+
+The latter is the ``schema`` directory of a checkout of runtime-spec. Debian 12 has those of the eve of 1.1, without
+that of ``features``.
+"""
 
 from __future__ import annotations
 

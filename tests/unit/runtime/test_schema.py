@@ -200,7 +200,6 @@ TOGETHER = [
     ("process.rlimits", [{"type": "RLIMIT_CPU", "soft": 2, "hard": 1}], "process.rlimits[0].soft"),
     ("process.rlimits", [{"type": "RLIMIT_CPU", "soft": 1, "hard": 1}] * 2, "process.rlimits[1].type"),
     ("linux.namespaces", [{"type": "mount"}] * 2, "linux.namespaces[1].type"),
-    ("linux.namespaces", [{"type": "pid"}], "linux.namespaces"),
     ("linux.namespaces", [{"type": "mount"}, {"type": "user"}], "linux.uidMappings"),
     ("linux.namespaces", [{"type": "mount"}, {"type": "net", "path": "/proc/self/ns/uts"}], "linux.namespaces[1].type"),
     ("linux.uidMappings", [{"containerID": 0, "hostID": 0, "size": 1}], "linux.uidMappings"),

@@ -59,7 +59,19 @@ def podman(command, layer, tmp_path):
             shutil.rmtree(top)  # podman takes a directory of the tmpfs for a hierarchy where that is not mounted
             continue
         for directory, _dirs, _files in os.walk(top, topdown=False):
-            os.rmdir(directory)
+            remove_when_empty(directory)
+
+
+def remove_when_empty(cgroup, seconds=5.0):
+    """conmon is still on its way out of its own."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return os.rmdir(cgroup)
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.05)
 
 
 def test_a_whole_life(podman):

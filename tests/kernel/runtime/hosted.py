@@ -68,10 +68,14 @@ class HostedRuntime:
 
     def start(self, *args, **process):
         """Create and start; the runtime is gone then. Its output goes to a file, for it may outlive the call."""
+        assert self.try_start(*args, **process) == 0, self.log()
+
+    def try_start(self, *args, **process):
+        """The exit status of the same, which may be refused."""
         self.configure(lambda spec: spec["process"].update(args=list(args), **process))
         with open(self.bundle / "log", "wb") as log:
             done = self("run", "-d", "-b", str(self.bundle), self.id, capture_output=False, stdout=log, stderr=log)
-        assert done.returncode == 0, (self.bundle / "log").read_text()
+        return done.returncode
 
     def log(self):
         return (self.bundle / "log").read_text()

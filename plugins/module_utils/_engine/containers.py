@@ -21,7 +21,7 @@ from .image.observe import observe_image
 from .linux.files import list_directory
 from .model.container import Container, ContainerState
 from .model.network import bridge_name
-from .network.attach import attach, host_link, observe_attached
+from .network.attach import attach, detach, host_link, observe_attached
 from .network.ports import observe_ports
 from .plan.container import (
     CreateContainer,
@@ -246,35 +246,53 @@ def _start(changes: Iterable[Starting], site: Site, failures: Failures, tell: Pr
     for name, container in wanted.items():
         _try(prepare, name, container, failures)
 
+    links = _Links(site, wanted)
+
     def undo(name: str) -> None:
+        links.disconnect(name)
         delete_container(site.paths, site.cgroups, name)
         if name in made:
             remove_bundle(site.paths, name)
 
     names = [name for name, container in wanted.items() if container.running is not False and name not in failures]
-    connected: set[str] = set()
-
-    def connect(found: Born | Created) -> None:
-        container = wanted[found.name]
-        for number in range(len(container.networks)):
-            _connect(site, container, number, found.pid, networks)
-        connected.add(found.name)
 
     def start(found: Created) -> None:
-        if found.name not in connected:
-            connect(found)
+        links.connect(found)
         start_container(site.paths, found.name)
 
     for result in _create(site, names, launcher) if launcher else ():
         if isinstance(result, Failed):
             failures[result.name] = result.error
         elif isinstance(result, Born):
-            _try(connect, result.name, result, failures)
+            _try(links.connect, result.name, result, failures)
         elif result.name not in failures:
             tell(f"start container {result.name}")
             _try(start, result.name, result, failures)
     for name in wanted.keys() & failures.keys():
         _try(undo, name, name, failures)
+
+
+class _Links:
+    """The links of containers that are being started to their networks."""
+
+    def __init__(self, site: Site, wanted: Mapping[str, Container]) -> None:
+        self._site = site
+        self._wanted = wanted
+        self._connected: set[str] = set()
+
+    def connect(self, found: Born | Created) -> None:
+        """Connect a container as soon as it has a network namespace, once."""
+        if found.name in self._connected:
+            return
+        self._connected.add(found.name)
+        container = self._wanted[found.name]
+        for number in range(len(container.networks)):
+            _connect(self._site, container, number, found.pid, self._site.networks)
+
+    def disconnect(self, name: str) -> None:
+        """Take back what connect() did: the links go with the namespace, but the kernel takes its time for that."""
+        for at in self._wanted[name].networks if name in self._connected else ():
+            detach(at.network, container=name, instance=self._site.paths.instance)
 
 
 def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> Launcher | SoloMonitor | None:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # Options of a v1 mount that are not the names of controllers (cgroup1_show_options() in kernel/cgroup/cgroup-v1.c).
 _FLAGS = frozenset(("rw", "ro", "noprefix", "xattr", "cpuset_v2_mode", "favordynmods", "clone_children"))
 
-
-_ATTEMPTS = 20
+# So often a path is begun anew whose parents come and go; each attempt takes microseconds.
+_ATTEMPTS = 1000
 
 
 class Hierarchy:

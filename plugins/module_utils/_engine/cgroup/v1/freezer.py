@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 
@@ -30,9 +31,9 @@ def apply_frozen(directory: str, frozen: bool, *, timeout: float = 2.0) -> bool:
     while True:
         try:
             write_value(path, wanted)
-        except FileNotFoundError:
-            return True
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENODEV):
+                return True  # the cgroup is gone, or went between open(2) and write(2)
             cause = OSError(error.errno, os.strerror(error.errno or 0), path)
             raise KernelError(f"writing {wanted}", cause) from error
         if read_value(path) in (wanted, None):

@@ -47,7 +47,7 @@ two-host: test-setup ## hosts made of namespaces, and the quickstart on two of t
 	$(pytest) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py
 
 fleet: test-setup ## virtual machines with systemd and cgroup v2, and the quickstart on one (root)
-	$(pytest) tests/fleet/test_vm.py tests/fleet/test_vm_cgroup.py tests/fleet/test_vm_devices.py tests/fleet/test_vm_apparmor.py tests/fleet/test_vm_checkpoint.py tests/fleet/test_vm_quickstart.py
+	$(pytest) tests/fleet/test_vm*.py
 
 bench: test-setup ## benchmarks, each against a peer in the same run (root)
 	$(python) -m tests.bench

@@ -70,7 +70,9 @@ class Host:
 
     @cached_property
     def cgroups(self) -> Cgroups:
-        return open_cgroups(self.paths.instance)
+        cgroups = open_cgroups(self.paths.instance)
+        cgroups.load()
+        return cgroups
 
     def locked(self) -> AbstractContextManager[None]:
         """Hold the host's lock: one run at a time changes it."""

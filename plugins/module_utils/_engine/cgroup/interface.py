@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from ..model.cgroup import Cgroup, Limits
+    from .controller import Controller
     from .resources import Resources
     from .units import Property
 
@@ -43,6 +44,17 @@ class Cgroups(ABC):
 
     def __init__(self, instance: str) -> None:
         self.instance = instance
+
+    def load(self) -> None:
+        """Import now what the engine's limits take, and `stowage-runtime` does without: a container would wait."""
+        from ..model import cgroup  # noqa: F401 -- as above
+        from . import controller  # noqa: F401 -- as above
+
+        self._controllers()
+
+    @abstractmethod
+    def _controllers(self) -> Sequence[Controller]:
+        """Those that hold the engine's limits."""
 
     # Named cgroups ------------------------------------------------------------------------------
 

@@ -273,7 +273,7 @@ class V1(Cgroups):
             end_keeper(self._keeper)
             self._keeper = 0
 
-    def _controllers(self) -> list[Controller]:
+    def _controllers(self) -> Sequence[Controller]:
         from ..pids import PIDS  # the engine's limits, as these are
         from .cpu import CPU  # the engine's limits
         from .cpuset import CPUSET  # the engine's limits

@@ -231,8 +231,7 @@ class V2(Cgroups):
         self._limit(f"{self._mount}/{os.path.dirname(payload)}", limits)
         self._limit(f"{self._mount}/{payload}", limits)
 
-    @staticmethod
-    def _controllers() -> Sequence[Controller]:
+    def _controllers(self) -> Sequence[Controller]:
         from .limits import CONTROLLERS  # the engine's limits
 
         return CONTROLLERS

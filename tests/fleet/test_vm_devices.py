@@ -81,21 +81,28 @@ def test_a_privileged_container_opens_the_disk(machine: fleet.Node, disk: str) -
     assert (code, out.strip()) == (0, "512"), err
 
 
-def test_the_program_is_on_the_payload(machine: fleet.Node) -> None:
-    """Asked of the kernel by the engine's own Python: the name of one who has a program, and of one who has none."""
+def test_the_program_is_above_the_payload(machine: fleet.Node) -> None:
+    """Asked of the kernel by the engine's own Python: where one has a program, and that a privileged one has none."""
     script = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from stowage_engine.linux import bpf
 for name in ("web", "keeper"):
     pid = sys.argv[2 + (name == "keeper")]
-    path = "/sys/fs/cgroup" + open(f"/proc/{pid}/cgroup").read().strip()[3:]
-    print(os.path.basename(path), len(bpf.query_programs(os.open(path, os.O_RDONLY), bpf.BPF_CGROUP_DEVICE)))
+    payload = "/sys/fs/cgroup" + open(f"/proc/{pid}/cgroup").read().strip()[3:]
+    for path in (payload, os.path.dirname(payload)):
+        found = bpf.query_programs(os.open(path, os.O_RDONLY), bpf.BPF_CGROUP_DEVICE)
+        print(name, path == payload, len(found))
 """
     pids = {name: str(told["pid"]) for name, told in story.containers(machine).items()}
     engine = machine.run(["sh", "-c", "ls -d /var/lib/stowage/engine/*/app"]).stdout.split()[0]
     argv = ["/usr/bin/python3", "-I", "-S", "-", engine, pids["web"], pids["keeper"]]
-    assert machine.run(argv, stdin=script).stdout.splitlines() == ["payload 1", "payload 0"]
+    assert machine.run(argv, stdin=script).stdout.splitlines() == [
+        "web True 0",
+        "web False 1",
+        "keeper True 0",
+        "keeper False 0",
+    ]
 
 
 def test_the_runtime_alone_limits_too(machine: fleet.Node, disk: str) -> None:
@@ -108,6 +115,8 @@ def test_the_runtime_alone_limits_too(machine: fleet.Node, disk: str) -> None:
     config = json.loads(machine.run(["cat", "/opt/bundle/config.json"]).stdout)
     config["process"]["terminal"] = False
     config["root"]["readonly"] = False
+    for names in config["process"]["capabilities"].values():
+        names.append("CAP_MKNOD")
     script = f"mkdir -p /tmp; mknod /tmp/disk b {disk} && echo made; head -c 1 /tmp/disk; cat /dev/null && echo null"
     config["process"]["args"] = ["sh", "-c", script]
     for rules in (config["linux"]["resources"]["devices"], []):  # also where config.json says nothing about devices

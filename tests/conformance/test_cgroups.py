@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""config-linux.md, Control groups: where a container's cgroup is, whose, and what it limits."""
+"""config-linux.md, Control groups: where a container's cgroup is, whose, and what it limits.
+
+As long as that chapter of the specification, in its order.
+"""
 
 from __future__ import annotations
 

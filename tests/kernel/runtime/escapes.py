@@ -4,6 +4,8 @@ Each attempt returns where it succeeded, and raises OSError where it was refused
 could: a file is opened for writing, not written to. Each runs in a process of its own. The result is a JSON object:
 an attempt's name to the name of the errno, to "done", or to what else went wrong.
 
+It is one long file because it is brought into a container alone, and a flat list of attempts.
+
 SETTINGS is a JSON object: `marker` is a file of the host, `socket` an abstract socket there, `pid` a
 process; `only` names the attempts to make, all by default.
 """

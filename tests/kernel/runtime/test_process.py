@@ -1,4 +1,7 @@
-"""What a process is (runtime-spec, config.md, Process; config-linux.md): each property asked for, and looked at."""
+"""What a process is (runtime-spec, config.md, Process; config-linux.md): each property asked for, and looked at.
+
+As long as that chapter of the specification, a few lines each property.
+"""
 
 from __future__ import annotations
 

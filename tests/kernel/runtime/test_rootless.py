@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``stowage-runtime`` run by an ordinary user."""
+"""``stowage-runtime`` run by an ordinary user.
+
+Long, because all of it needs the one user that ordinary_user.py makes.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Containers whose root is an unprivileged user of the host, made by root (``linux.uidMappings``)."""
+"""Containers whose root is an unprivileged user of the host, made by root (``linux.uidMappings``).
+
+Long, because every part of a container is tried once more with such ids.
+"""
 
 from __future__ import annotations
 

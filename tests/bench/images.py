@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer import install_layers
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import install_layers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
 from tests.bench import peers
 from tests.bench.frame import Row, milliseconds, take_turns

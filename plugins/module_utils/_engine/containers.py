@@ -16,7 +16,7 @@ from typing import TypeVar, Union
 
 from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
 from .exposure import apply_names, apply_ports, forwards_of, names_told, write_container_files
-from .image.layer import lower_directories
+from .image.layer.directories import lower_directories
 from .image.observe import observe_image
 from .linux.files import list_directory
 from .model.container import Container, ContainerState

@@ -18,9 +18,9 @@ from .containers import Site, apply_containers, observe_containers
 from .demands import complete_container
 from .errors import Conflict, NotFound
 from .exposure import apply_names
+from .image.build.recipe import assemble_image, resolve_recipe
 from .image.gc import remove_image
 from .image.observe import observe_images
-from .image.recipe import assemble_image, resolve_recipe
 from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps

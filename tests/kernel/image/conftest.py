@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer import lower_directories
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import lower_directories
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.libc import check, libc
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import (
     MS_PRIVATE,

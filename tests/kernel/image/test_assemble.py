@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, KernelError, NotFound
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.recipe import (
+    assemble_image,
+    resolve_recipe,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.gc import (
     observe_garbage,
     remove_image,
     sweep,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.observe import observe_image, observe_images
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.recipe import assemble_image, resolve_recipe
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.libc import check, libc
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import MS_PRIVATE, MS_REC, mount

@@ -19,11 +19,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     EngineError,
     InvalidImage,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer import (
-    Budget,
-    install_layers,
-    unpack_layer,
-)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import install_layers
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.unpack import Budget, unpack_layer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import write_store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import RegistryError
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.credentials import find_credentials
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.credentials import find_credentials
 
 
 def auth(user: str, password: str) -> dict[str, str]:

@@ -18,9 +18,9 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     InvalidReference,
     NotFound,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.recipe import resolve_recipe
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.sources import layer_members, write_tar
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.view import View
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.recipe import resolve_recipe
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.sources import layer_members, write_tar
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.view import View
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import (
     Entry,
     Image,

@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import InvalidImage, Unsupported
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image import tar
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.compression import LayerStream
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.tar import Member, TarReader
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer import tar
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.compression import LayerStream
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.tar import Member, TarReader
 
 LIMIT = 1 << 24
 

@@ -1,4 +1,4 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""OCI images: references, the blob store, layers on disk, registries."""
+"""OCI images: the store and its manifests; layers, registries and builds in folders of their own."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json
 from ..model.reference import normalise, parse_digest
-from .layer import observe_layers, sweep_layers
+from .layer.directories import observe_layers, sweep_layers
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
 from .store import Store, write_store
 

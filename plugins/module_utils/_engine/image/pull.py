@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..errors import RegistryError
 from ..model.reference import Reference, parse_digest, parse_reference
-from .layer import install_layers, observe_layers
+from .layer.directories import install_layers, observe_layers
 from .manifest import (
     INDEXES,
     MANIFESTS,
@@ -27,7 +27,7 @@ from .manifest import (
     parse_platforms,
 )
 from .platform import choose_platform
-from .registry import Document, Registry
+from .registry.client import Document, Registry
 from .store import Store, verify, write_store
 
 TYPE_CHECKING = False

@@ -13,7 +13,7 @@ from __future__ import annotations
 import stat
 from typing import NamedTuple
 
-from ..errors import InvalidImage
+from ...errors import InvalidImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,12 +15,13 @@ import os
 import time
 from dataclasses import replace
 
-from ..errors import InvalidImage, InvalidOption, KernelError, NotFound
-from ..model.image import ImageConfig
-from ..model.reference import normalise
-from .compression import LayerStream, compression_of
-from .layer import DEFAULT_BUDGET, WHITEOUT, clean_path, install_layers
-from .manifest import (
+from ...errors import InvalidImage, InvalidOption, KernelError, NotFound
+from ...model.image import ImageConfig
+from ...model.reference import normalise
+from ..layer.compression import LayerStream, compression_of
+from ..layer.directories import install_layers
+from ..layer.unpack import DEFAULT_BUDGET, WHITEOUT, clean_path
+from ..manifest import (
     DOCKER_LAYER,
     OCI_CONFIG,
     OCI_LAYER,
@@ -31,10 +32,10 @@ from .manifest import (
     image_of,
     override_config,
 )
-from .platform import host_architecture
+from ..platform import host_architecture
 from .sources import layer_members, source_date_epoch, write_tar
-from .store import Store, read_chunks, write_store
-from .tar import CHARACTER, Member, TarReader
+from ..store import Store, read_chunks, write_store
+from ..layer.tar import CHARACTER, Member, TarReader
 from .view import View
 
 TYPE_CHECKING = False
@@ -42,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from ..model.image import Image, LayerSource, Recipe
-    from ..paths import Paths
+    from ...model.image import Image, LayerSource, Recipe
+    from ...paths import Paths
 
     Sink = Callable[[str, Iterable[bytes]], Descriptor]
 

@@ -14,7 +14,7 @@ import errno
 import os
 import stat
 
-from ..errors import InvalidImage
+from ...errors import InvalidImage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,17 +12,17 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import InvalidOption, KernelError
-from .layer import WHITEOUT
-from .store import read_chunks
-from .tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, end_of_archive, header_of, padding_of
+from ...errors import InvalidOption, KernelError
+from ..layer.unpack import WHITEOUT
+from ..store import read_chunks
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, end_of_archive, header_of, padding_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Union
 
-    from ..model.image import Entry, LayerSource
+    from ...model.image import Entry, LayerSource
     from .view import View
 
     # A member, and where its content is: here, or in a file of the host.

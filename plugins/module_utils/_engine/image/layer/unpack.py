@@ -17,20 +17,16 @@ import shutil
 import stat
 from typing import NamedTuple
 
-from ..errors import DigestMismatch, InvalidImage, KernelError
-from ..linux.files import list_directory, sync_filesystem
+from ...errors import DigestMismatch, InvalidImage, KernelError
+from ..store import write_all
 from .compression import LayerStream
-from .store import Store, write_all
 from .tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Member, TarReader
 from .tree import Tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterator
     from typing import BinaryIO
-
-    from ..paths import Paths
-    from .manifest import Descriptor
 
 PARTIAL = ".partial"
 WHITEOUT = b".wh."
@@ -39,7 +35,7 @@ _RESERVED = b".wh..wh."  # AUFS's own bookkeeping, in images of long ago
 
 # Documentation/filesystems/overlayfs.rst: "whiteouts and opaque directories". Attributes of the overlay's own in an
 # archive (a redirect, for one) would let a layer speak for others: they are dropped.
-_OPAQUE_XATTR = "trusted.overlay.opaque"
+OPAQUE_XATTR = "trusted.overlay.opaque"
 _OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
 
 
@@ -60,7 +56,7 @@ def unpack_layer(file: BinaryIO, target: str, diff_id: str, *, budget: Budget = 
     hostile, KernelError where the disk or kernel refuses; ``target``.partial is gone then.
     """
     partial = target + PARTIAL
-    _remove_tree(partial)
+    remove_tree(partial)
     os.makedirs(partial, mode=0o755)
     os.chmod(partial, 0o755)
     try:
@@ -71,7 +67,7 @@ def unpack_layer(file: BinaryIO, target: str, diff_id: str, *, budget: Budget = 
         if found != diff_id:
             raise DigestMismatch("layer", diff_id, found)
     except BaseException as error:
-        _remove_tree(partial)
+        remove_tree(partial)
         if isinstance(error, InvalidImage):
             raise InvalidImage(f"layer {diff_id}: {error}") from error
         if isinstance(error, OSError):
@@ -79,64 +75,7 @@ def unpack_layer(file: BinaryIO, target: str, diff_id: str, *, budget: Budget = 
         raise
 
 
-def install_layers(paths: Paths, store: Store, layers: Iterable[tuple[Descriptor, str]]) -> None:
-    """Unpack those (blob, diff_id) that this host lacks; all are durable before the first is in place.
-
-    Only inside write_store(). What a killed run left half-unpacked is unpacked anew.
-    """
-    present = observe_layers(paths)
-    missing = {diff_id: descriptor for descriptor, diff_id in layers if diff_id not in present}
-    try:
-        for diff_id, descriptor in missing.items():
-            with store.open_blob(descriptor) as file:
-                unpack_layer(file, paths.layer(diff_id), diff_id)
-        if missing:
-            sync_filesystem(paths.layers)
-        for diff_id in missing:
-            os.rename(paths.layer(diff_id) + PARTIAL, paths.layer(diff_id))
-    except BaseException:
-        for diff_id in missing:
-            _remove_tree(paths.layer(diff_id) + PARTIAL)
-        raise
-
-
-def observe_layers(paths: Paths) -> set[str]:
-    """The diff_ids whose directory is there, whole."""
-    names = (name for name in list_directory(paths.layers) if not name.endswith(PARTIAL))
-    return {name.replace("-", ":", 1) for name in names}
-
-
-def lower_directories(paths: Paths, layers: Sequence[str]) -> list[str]:
-    """The directories to mount for an image's ``layers`` (diff_ids, the lowest first), from the topmost to the lowest.
-
-    A layer whose root is opaque hides all below it. The kernel looks at that attribute on every directory but the
-    root (measured on Linux 6.18), so what is hidden is left out here.
-    """
-    directories = []
-    for diff_id in reversed(layers):
-        directories.append(paths.layer(diff_id))
-        with contextlib.suppress(OSError):  # ENODATA: the usual case
-            if os.getxattr(paths.layer(diff_id), _OPAQUE_XATTR) == b"y":
-                break
-    return directories
-
-
-def sweep_layers(paths: Paths, keep: Callable[[str], bool]) -> list[str]:
-    """Remove the layers that ``keep`` does not want, and what a killed run left half-unpacked. Returns the diff_ids."""
-    removed = []
-    for name in list_directory(paths.layers):
-        path = os.path.join(paths.layers, name)
-        if name.endswith(PARTIAL):
-            _remove_tree(path)
-        elif not keep(name.replace("-", ":", 1)):
-            # Not in place any more before it is taken apart: killed in between, it is a leftover, not half a layer.
-            os.rename(path, path + PARTIAL)
-            _remove_tree(path + PARTIAL)
-            removed.append(name.replace("-", ":", 1))
-    return removed
-
-
-def _remove_tree(path: str) -> None:
+def remove_tree(path: str) -> None:
     """Remove ``path`` without following a symbolic link (rmtree works through directory descriptors)."""
     with contextlib.suppress(FileNotFoundError):
         shutil.rmtree(path)
@@ -175,7 +114,7 @@ def clean_path(name: bytes) -> bytes:
 
 def _whiteout(tree: Tree, directory: bytes, base: bytes) -> None:
     if base == _OPAQUE:
-        os.setxattr(tree.directory(directory), _OPAQUE_XATTR, b"y")
+        os.setxattr(tree.directory(directory), OPAQUE_XATTR, b"y")
         return
     hidden = base[len(WHITEOUT) :]
     if base.startswith(_RESERVED) or not hidden:
@@ -207,7 +146,7 @@ def _create(tree: Tree, directory: bytes, base: bytes, member: Member, reader: T
         with tree.opened(parent, base) as fd:
             _set_attributes(fd, member)
             if hidden:
-                os.setxattr(fd, _OPAQUE_XATTR, b"y")
+                os.setxattr(fd, OPAQUE_XATTR, b"y")
         return
     if member.kind == SYMLINK:
         os.symlink(member.target, base, dir_fd=parent)
@@ -284,7 +223,7 @@ def _set_xattrs(target: int | bytes, member: Member, *, follow_symlinks: bool = 
 
 
 def _make_opaque(parent: int, base: bytes) -> None:
-    os.setxattr(_at(parent, base), _OPAQUE_XATTR, b"y", follow_symlinks=False)
+    os.setxattr(_at(parent, base), OPAQUE_XATTR, b"y", follow_symlinks=False)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import zlib
 
-from ..errors import InvalidImage, Unsupported
+from ...errors import InvalidImage, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import InvalidImage
-from .tar import CHARACTER, DIRECTORY, KINDS, SYMLINK, Member
+from ...errors import InvalidImage
+from ..layer.tar import CHARACTER, DIRECTORY, KINDS, SYMLINK, Member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

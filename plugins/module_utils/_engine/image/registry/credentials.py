@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import os
 
-from ..errors import RegistryError, StateCorrupt
-from ..linux.files import read_json
+from ...errors import RegistryError, StateCorrupt
+from ...linux.files import read_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

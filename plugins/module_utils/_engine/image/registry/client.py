@@ -21,16 +21,16 @@ import urllib.parse
 import urllib.request
 from typing import NamedTuple
 
-from ..errors import RegistryError
+from ...errors import RegistryError
+from ..manifest import INDEXES, MANIFESTS, MAX_DOCUMENT
 from .credentials import find_credentials
-from .manifest import INDEXES, MANIFESTS, MAX_DOCUMENT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import IO, Any
 
-    from ..model.reference import Reference
+    from ...model.reference import Reference
 
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 18

@@ -87,6 +87,8 @@ published_ports:
 volumes:
   description:
     - Files and directories of the host that the container sees, as C(/on/host:/in/container) with C(:ro) for read-only.
+    - What the mount that they are on forbids on the host (C(nosuid), C(noexec), C(ro)) is forbidden in the container
+      too, and so is opening device nodes in them.
     - With C(userns) a file has the same owner inside as on the host, as far as the container has that id. C(:noidmap)
       leaves that out, for file systems that cannot (such as NFS, or tmpfs before Linux 6.3); then files of the host's
       users belong to nobody inside. Both go together as C(:ro,noidmap).

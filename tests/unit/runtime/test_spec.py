@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -25,6 +25,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.ste
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.bundle import parse_container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.logs import format_log, parse_log
+from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.provisions import Provisions
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.spec import (
     oci_resources,
     oci_spec,
@@ -69,6 +70,23 @@ def test_what_the_model_says_is_in_the_configuration():
     assert mounts["/data"]["options"] == ["rbind", "rprivate", "nodev", "ro"]
     assert mounts["/scratch"]["options"] == ["noexec", "nosuid", "nodev", "size=1m"]
     assert mounts["/etc/hosts"]["source"] == "/r/hosts"
+
+
+@pytest.mark.parametrize(
+    ("flags", "read_only", "options"),
+    [
+        ([], False, ["nodev", "rw"]),
+        (["ro"], False, ["nodev", "ro"]),
+        (["nosuid", "nodev", "noexec"], False, ["nodev", "rw", "nosuid", "noexec"]),
+        (["nosuid"], True, ["nodev", "ro", "nosuid"]),
+    ],
+)
+def test_a_volume_names_the_flags_of_its_mount(flags, read_only, options):
+    container = replace(FULL, volumes=(Volume("/srv", "/data", read_only=read_only),))
+    spec = oci_spec(container, rootfs="/b/rootfs", run_directory="/r", cgroups_path="/stowage/web.scope",
+                    provisions=Provisions(flags={"/srv": flags}))  # fmt: skip
+    found = next(entry["options"] for entry in spec["mounts"] if entry["destination"] == "/data")
+    assert found == ["rbind", "rprivate", *options]
 
 
 def test_limits_become_what_other_runtimes_read():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def prepare_elsewhere(init: Init, state: State) -> None:
     """Import all that the init may come to need, and take note of the mounts of others."""
-    from ..linux import magic_links, tmpfs_file  # noqa: F401 -- the init finds them imported
+    from ..linux import magic_links, resolve, tmpfs_file  # noqa: F401 -- the init finds them imported
     from . import mappings  # noqa: F401 -- the same
     from .steps import classic_mounts, copy_up, labels, no_pivot, scheduling, substitutes  # noqa: F401 -- the same
 

@@ -1,7 +1,8 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a container takes from this host beside its image: device nodes, a seccomp profile, a program to be its init.
+"""What a container takes from this host beside its image: device nodes, a seccomp profile, a program to be its init,
+and what the mounts of its volumes allow.
 
 It is looked for before anything is changed, and again when the bundle is written. Raises InvalidOption where it is not
 what was asked for, Unsupported where the host lacks it.
@@ -13,6 +14,7 @@ import os
 import stat
 
 from ..errors import InvalidOption, Unsupported
+from ..linux.lean import suppress
 from ..linux.process import find_program
 from ..linux.reaper import build_reaper
 from ..runtime.config.defaults import DEFAULT_PATH
@@ -31,6 +33,12 @@ INITS = (
     *("/usr/libexec/podman/catatonit", "/usr/bin/tini-static"),
 )
 
+# Flags of a mount, as statvfs(3) tells them and mount(8) spells them; ST_NOSYMFOLLOW is in linux/statfs.h alone.
+_MOUNT_FLAGS = (
+    *((os.ST_RDONLY, "ro"), (os.ST_NOSUID, "nosuid"), (os.ST_NODEV, "nodev"), (os.ST_NOEXEC, "noexec")),
+    (0x2000, "nosymfollow"),
+)
+
 _PROCESSORS = "/sys/devices/system/cpu"
 
 # Not among the devices of a privileged container: it has these of its own.
@@ -43,7 +51,8 @@ _NOT_THE_HOSTS = (
 class Provisions:
     """``devices`` are OCI's, with the ``access`` that was asked for and the node's ``source`` on the host; ``seccomp``
     is docker's or OCI's profile, not yet fitted to the container; ``init`` is a program, its bytes; ``masked`` are
-    paths that tell too much about this machine; ``sysctls`` are docker's, as far as this kernel has them."""
+    paths that tell too much about this machine; ``sysctls`` are docker's, as far as this kernel has them; ``flags`` are
+    those of the mount that a volume's source is on."""
 
     def __init__(
         self,
@@ -52,12 +61,14 @@ class Provisions:
         init: bytes = b"",
         masked: Sequence[str] = (),
         sysctls: Mapping[str, str] | None = None,
+        flags: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.devices = devices
         self.seccomp = seccomp
         self.init = init
         self.masked = masked
         self.sysctls = sysctls or {}
+        self.flags = flags or {}
 
 
 def observe_provisions(container: Container) -> Provisions:
@@ -77,7 +88,15 @@ def observe_provisions(container: Container) -> Provisions:
         find_init(container) if container.init else b"",
         observe_masked(),
         observe_sysctls(own_ids=bool(container.namespaces.uid_map)),
+        {volume.source: list(observe_flags(volume.source)) for volume in container.volumes},
     )
+
+
+def observe_flags(path: str) -> Iterator[str]:
+    """What the mount that ``path`` is on does not allow. A path that is missing is told of when it is to be mounted."""
+    with suppress(OSError):
+        found = os.statvfs(path).f_flag
+        yield from (name for flag, name in _MOUNT_FLAGS if found & flag)
 
 
 def observe_sysctls(*, own_ids: bool) -> dict[str, str]:

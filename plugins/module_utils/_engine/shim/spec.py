@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..model.cgroup import Limits
-    from ..model.container import Container, IdMap, Security, Ulimit
+    from ..model.container import Container, IdMap, Security, Ulimit, Volume
 
 _TTY = 5  # the group of terminals, on every distribution
 
@@ -184,7 +184,7 @@ def _mounts(container: Container, rootfs: str, run_directory: str, found: Provis
         source = volume.source
         if volume.idmap and container.namespaces.uid_map:
             source = idmapped_volume(run_directory, index)
-        mounts.append(_bind(source, volume.target, "nodev", "ro" if volume.read_only else "rw"))
+        mounts.append(_bind(source, volume.target, *_volume_options(volume, found.flags.get(volume.source, ()))))
     if container.init:
         mounts.append(_bind(os.path.join(os.path.dirname(rootfs), "init"), INIT, "ro"))
     if container.namespaces.uid_map:
@@ -204,6 +204,12 @@ def _mount(container: Container, destination: str, fstype: str, source: str, opt
     if destination == "/dev/shm":
         kept = [*kept[:-1], f"size={container.shm_size}"]
     return {"destination": destination, "type": fstype, "source": source, "options": kept}
+
+
+def _volume_options(volume: Volume, flags: Sequence[str]) -> list[str]:
+    """A bind loses what its source's mount forbids as soon as one flag is named, with every runtime: so name them."""
+    kept = [flag for flag in flags if flag not in ("nodev", "ro")]
+    return ["nodev", "ro" if volume.read_only or "ro" in flags else "rw", *kept]
 
 
 def _bind(source: str, destination: str, *options: str) -> dict[str, Any]:

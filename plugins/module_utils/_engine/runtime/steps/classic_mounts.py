@@ -16,6 +16,7 @@ from ...errors import Unsupported
 from ...linux import mount as m
 from ...linux.mount import mount
 from ...linux.openat2 import fd_path
+from .mount_options import LOCKED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,10 +64,9 @@ def _bind(entry: MountFilesystem) -> None:
     directory = stat.S_ISDIR(os.stat(entry.source).st_mode)
     with entry.find_target() or entry.make_target(directory=directory) as target:
         mount(entry.source, fd_path(target), flags=options.flags & (m.MS_BIND | m.MS_REC))
-    wanted = options.flags & ~(m.MS_BIND | m.MS_REC)
-    if wanted or options.cleared:
+    if options.has_flags():
         with _opened(entry) as target:
-            _remount_bind(target, wanted, options.cleared)
+            _set_flags(target, options)
 
 
 def _mount(entry: MountFilesystem) -> None:
@@ -88,6 +88,17 @@ def _remount(entry: MountFilesystem) -> None:
             _remount_bind(target, options.flags & ~(m.MS_BIND | m.MS_REC | m.MS_REMOUNT), options.cleared)
         else:
             mount(entry.source or "none", fd_path(target), entry.fstype, options.flags, options.data)
+
+
+def _set_flags(target: int, options: MountOptions) -> None:
+    """The flags of a bind mount: those that are named, and those that are locked (mount_namespaces(7))."""
+    flags = m.MS_REMOUNT | m.MS_BIND | options.flags & ~m.MS_REC
+    try:
+        mount("none", fd_path(target), flags=flags)
+    except PermissionError:
+        found = os.fstatvfs(target).f_flag
+        options.check_locked(found)
+        mount("none", fd_path(target), flags=flags | found & LOCKED)
 
 
 def _remount_bind(target: int, wanted: int, cleared: int) -> None:

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+
 from ...linux import mount as m
 from ...linux import mount_setattr as a
 
@@ -94,6 +96,16 @@ _ATTRIBUTES = (
     (m.MS_NODIRATIME, a.MOUNT_ATTR_NODIRATIME),
     (m.MS_NOSYMFOLLOW, a.MOUNT_ATTR_NOSYMFOLLOW),
 )
+# Those that mount(2) leaves alone on a remount that names none of them (Linux 3.17), and what they are here.
+_TIMES = m.MS_NOATIME | m.MS_NODIRATIME | m.MS_RELATIME | m.MS_STRICTATIME
+_TIME_ATTRIBUTES = a.MOUNT_ATTR__ATIME | a.MOUNT_ATTR_NODIRATIME
+_ST_RELATIME = 4096  # statvfs(3); of the others, the bits are those of mount(2)
+# What a mount that came from a more powerful mount namespace cannot lose, beside its times (mount_namespaces(7)).
+LOCKED = m.MS_RDONLY | m.MS_NOSUID | m.MS_NODEV | m.MS_NOEXEC
+# What those who read the messages of runc look for.
+_KNOWN_AS = """\
+runc run failed: unable to start container process: error during container init: error mounting: operation not \
+permitted"""
 # Flags of mount(2) that fsconfig(2) has as parameters.
 _PARAMETERS = (
     (m.MS_RDONLY, "ro"),
@@ -145,18 +157,43 @@ class MountOptions:
             quoted.append(f'{name}="{value}"' if name.endswith("context") and value[:1] != '"' else parameter)
         return quoted
 
+    def has_flags(self) -> bool:
+        """Whether anything is said of the mount's own flags. A bind mount of which nothing is keeps its source's."""
+        return bool(self.flags & ~(m.MS_BIND | m.MS_REC | m.MS_REMOUNT) or self.cleared)
+
     def attributes(self) -> tuple[int, int]:
-        """What mount_setattr(2) is to set and to clear: that alone which was asked for."""
+        """What mount_setattr(2) is to set and to clear, for what a remount by mount(2) comes to: all that is not named
+        goes, but the times of access, which stay where none of them is asked for. So runc has it."""
         wanted = sum(attribute for flag, attribute in _ATTRIBUTES if self.flags & flag)
-        cleared = sum(attribute for flag, attribute in _ATTRIBUTES if self.cleared & flag)
-        # Of the times of access there is always one (mount_setattr(2)): all are cleared to set another.
-        if self.flags & m.MS_NOATIME:
-            return wanted | a.MOUNT_ATTR_NOATIME, cleared | _ATIME
+        cleared = sum(attribute for flag, attribute in _ATTRIBUTES if not (self.flags | m.MS_NODIRATIME) & flag)
+        if not self.flags & _TIMES:
+            return wanted, cleared
+        # There is always one of _ATIME (mount_setattr(2)): all are cleared to set another. 0 is relatime.
+        cleared |= _ATIME | (a.MOUNT_ATTR_NODIRATIME & ~wanted)
         if self.flags & m.MS_STRICTATIME:
-            return wanted | a.MOUNT_ATTR_STRICTATIME, cleared | _ATIME
-        if (self.flags & m.MS_RELATIME) or (self.cleared & (m.MS_NOATIME | m.MS_STRICTATIME)):
-            return wanted | a.MOUNT_ATTR_RELATIME, cleared | _ATIME
-        return wanted, cleared
+            return wanted | a.MOUNT_ATTR_STRICTATIME, cleared
+        return wanted | (a.MOUNT_ATTR_NOATIME if self.flags & m.MS_NOATIME else 0), cleared
+
+    def attributes_beside(self, found: int) -> tuple[int, int]:
+        """The same where some may not be cleared (see check_locked), which are among ``found`` of statvfs(3)."""
+        self.check_locked(found)
+        kept = sum(attribute for flag, attribute in _ATTRIBUTES if found & LOCKED & flag)
+        attr_set, attr_clr = self.attributes()
+        return attr_set & ~_TIME_ATTRIBUTES, attr_clr & ~kept & ~_TIME_ATTRIBUTES
+
+    def check_locked(self, found: int) -> None:
+        """Refuse to clear, or to have other times of access than, what a mount has from a more powerful mount
+        namespace (mount_namespaces(7)); ``found`` is statvfs(3)'s. Raises OSError."""
+        names = [name for name, (flag, _unwanted) in FLAGS.items() if flag & found & self.cleared & LOCKED]
+        times = self.flags & _TIMES
+        if times:
+            strict, no = times & m.MS_STRICTATIME, times & m.MS_NOATIME
+            wanted = 0 if strict else m.MS_NOATIME if no else _ST_RELATIME
+            if wanted | (times & m.MS_NODIRATIME) != found & (m.MS_NOATIME | m.MS_NODIRATIME | _ST_RELATIME):
+                names.append("the times of access")
+        if names:
+            why = f"Operation not permitted: {' and '.join(names)} of its source cannot be changed in a user namespace"
+            raise OSError(errno.EPERM, f"{why} ({_KNOWN_AS})")
 
     def has_recursive(self) -> bool:
         """Whether options count for the mounts below too."""

@@ -103,6 +103,8 @@ class MountFilesystem(Operation):
             if self.destination == "/proc" and fstatfs_type(tree) != PROC_SUPER_MAGIC:
                 raise OSError(errno.EPERM, "only a procfs may be mounted there")
             directory = stat.S_ISDIR(os.fstat(tree).st_mode)
+            if self.options.has_flags():
+                self._set_flags(tree)
             with self.find_target() or self.make_target(directory=directory) as target:
                 self._attach(tree, target)
 
@@ -135,7 +137,7 @@ class MountFilesystem(Operation):
                     from .copy_up import copy_up  # few ask for it
 
                     copy_up(target, tree)
-                self._attach(tree, target, attributes=False)
+                self._attach(tree, target)
             except BaseException:
                 os.close(tree)
                 raise
@@ -144,11 +146,14 @@ class MountFilesystem(Operation):
         else:
             os.close(tree)
 
-    def _attach(self, tree: int, target: int, *, attributes: bool = True) -> None:
+    def _set_flags(self, tree: int) -> None:
+        try:
+            mount_setattr(tree, *self.options.attributes())
+        except PermissionError:
+            mount_setattr(tree, *self.options.attributes_beside(os.fstatvfs(tree).f_flag))
+
+    def _attach(self, tree: int, target: int) -> None:
         options = self.options
-        attr_set, attr_clr = options.attributes() if attributes else (0, 0)
-        if attr_set or attr_clr:
-            mount_setattr(tree, attr_set, attr_clr)
         if options.has_recursive():
             mount_setattr(tree, options.recursive_set, options.recursive_clear, recursive=True)
         for flags in options.propagation:

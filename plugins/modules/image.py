@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.registry_options
 options:
   name:
     description:
@@ -40,11 +41,12 @@ options:
     type: str
     choices: [not_present, always]
     default: not_present
-  insecure:
+  platform:
     description:
-      - Whether the registry may be spoken to over plain HTTP.
-    type: bool
-    default: false
+      - The platform of the image, as V(linux/arm64) or V(linux/arm/v7). An image of another platform that the host has
+        under this name is pulled anew.
+      - What is pulled is this host's own platform unless this says otherwise.
+    type: str
   base:
     description:
       - An image of this host on which O(layers) go. Makes this an assembled image.

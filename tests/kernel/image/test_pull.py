@@ -33,11 +33,14 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.platf
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull import pull_image, resolve_remote
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 from .conftest import PASSWORD, Registry, digest_of, layer_of, member, overlay_tree, run, tree_of
 
 pytestmark = pytest.mark.root
+
+INSECURE = Access(insecure=True)
 
 LAYERS = (
     layer_of(
@@ -65,7 +68,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def push(layout: str, registry: Registry, name: str, *options: str) -> Image:
     run("skopeo", "copy", "--dest-tls-verify=false", *options, f"oci:{layout}:x", f"docker://{registry.host}/{name}")
-    return Image(name=f"{registry.host}/{name}", insecure=True)
+    return Image(name=f"{registry.host}/{name}", access=INSECURE)
 
 
 @pytest.mark.parametrize(("form", "media_type"), [("oci", OCI_MANIFEST), ("v2s2", DOCKER_MANIFEST)])
@@ -108,7 +111,7 @@ def test_a_second_pull_fetches_no_blob_and_damage_is_fetched_again(
 def test_a_digest_is_pulled_by_itself(paths: Paths, layout: str, registry: Registry) -> None:
     digest = resolve_remote(push(layout, registry, "pinned:1"))
     name = f"{registry.host}/pinned@{digest}"
-    assert pull_image(paths, Image(name=name, insecure=True)).digest == digest
+    assert pull_image(paths, Image(name=name, access=INSECURE)).digest == digest
     assert name in observe_images(paths)
 
 
@@ -120,10 +123,10 @@ def test_an_index_gives_this_hosts_image(paths: Paths, layout: str, registry: Re
         manifests = [{**entry, "platform": {"os": "linux", "architecture": architecture, **variant}}]
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         registry.put_manifest("multi", tag, OCI_INDEX, json.dumps(index).encode())
-    wanted = Image(name=f"{registry.host}/multi:all", insecure=True)
+    wanted = Image(name=f"{registry.host}/multi:all", access=INSECURE)
     assert resolve_remote(wanted) == pull_image(paths, wanted).digest == digest
     with pytest.raises(InvalidImage, match=f"multi:other is not made for linux/{host_architecture()}.*linux/vax"):
-        pull_image(paths, Image(name=f"{registry.host}/multi:other", insecure=True))
+        pull_image(paths, Image(name=f"{registry.host}/multi:other", access=INSECURE))
 
 
 def test_a_tampered_blob_is_refused_and_not_stored(paths: Paths, layout: str, tmp_path: Path) -> None:
@@ -148,9 +151,9 @@ def test_a_missing_tag_or_registry_is_told(paths: Paths, registry: Registry) -> 
         with pytest.raises(
             RegistryError, match=f"registry {registry.host}: image {name}: .*status 404.*check the name"
         ):
-            act(Image(name=name, insecure=True))
+            act(Image(name=name, access=INSECURE))
     with pytest.raises(RegistryError, match=r"registry 127.0.0.1:1: image 127.0.0.1:1/x:latest: .*refused"):
-        resolve_remote(Image(name="127.0.0.1:1/x", insecure=True))
+        resolve_remote(Image(name="127.0.0.1:1/x", access=INSECURE))
     with pytest.raises(RegistryError, match=r"does not speak TLS.*say insecure"):
         resolve_remote(Image(name=name))
 
@@ -224,7 +227,7 @@ class Faulty:
         headers = {"Content-Type": OCI_MANIFEST, "Docker-Content-Digest": self.manifest}
         for version in ("1", self.manifest):
             self.answers[f"/v2/app/manifests/{version}"] = (200, headers, manifest)
-        return Image(name=f"{self.host}/app:1", insecure=True)
+        return Image(name=f"{self.host}/app:1", access=INSECURE)
 
 
 @pytest.fixture
@@ -241,7 +244,7 @@ GOOD = layer_of(member("fine"))
 def test_the_faulty_registry_can_be_good(paths: Paths, faulty: Faulty) -> None:
     assert pull_image(paths, faulty.serve([GOOD])).layers == (digest_of(GOOD),)
     faulty.asked.clear()
-    assert resolve_remote(Image(name=f"{faulty.host}/app:1", insecure=True)) == faulty.manifest
+    assert resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE)) == faulty.manifest
     assert [method for method, path, _login in faulty.asked if "manifests" in path] == ["HEAD"]
 
 
@@ -273,7 +276,7 @@ def test_a_manifest_that_is_not_its_digest_is_refused(paths: Paths, faulty: Faul
     pinned = "sha256:" + "5" * 64
     faulty.answers[f"/v2/app/manifests/{pinned}"] = faulty.answers["/v2/app/manifests/1"]
     with pytest.raises(DigestMismatch, match=pinned):
-        pull_image(paths, Image(name=f"{faulty.host}/app@{pinned}", insecure=True))
+        pull_image(paths, Image(name=f"{faulty.host}/app@{pinned}", access=INSECURE))
 
 
 def test_a_tag_keeps_its_meaning_when_a_pull_fails(paths: Paths, faulty: Faulty) -> None:
@@ -314,11 +317,11 @@ def test_a_registrys_own_words_are_told(faulty: Faulty) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
     faulty.answers["/v2/app/manifests/1"] = (429, {}, body)
     with pytest.raises(RegistryError, match=r"status 429"):
-        resolve_remote(Image(name=f"{faulty.host}/app:1", insecure=True))
+        resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE))
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://127.0.0.1:1/x"])
 def test_redirects_to_strange_places_are_errors(faulty: Faulty, location: str) -> None:
     faulty.answers["/v2/app/manifests/1"] = (307, {"Location": location}, b"")
     with pytest.raises(RegistryError, match=r"app:1"):
-        resolve_remote(Image(name=f"{faulty.host}/app:1", insecure=True))
+        resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE))

@@ -111,5 +111,5 @@ def test_the_image_for_this_host_is_chosen_and_else_the_others_are_told() -> Non
     variant = {"variant": "v8"} if host_architecture() == "arm64" else {}
     platform = {"os": "linux", "architecture": host_architecture(), **variant}
     assert choose_platform([*there, (mine, platform)], "x") == mine
-    with pytest.raises(InvalidImage, match=r"x is not made for linux/.*linux/vax/v1, unknown"):
+    with pytest.raises(InvalidImage, match=r"x is not made for linux/.*is there for linux/vax/v1$"):
         choose_platform(there, "x")

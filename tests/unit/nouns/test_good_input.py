@@ -33,6 +33,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image
     Recipe,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import Network, Peer, Vxlan
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from tests.unit.nouns.module_parameters import wanted
 
 MIB = 2**20
@@ -289,7 +290,7 @@ def test_a_pulled_image() -> None:
     digest = "sha256:" + "0" * 64
     assert wanted("image", name="site:1") == Image(SITE)
     assert wanted("image", name=f"reg.example.com:5000/a/b@{digest}", insecure=True) == Image(
-        f"reg.example.com:5000/a/b@{digest}", insecure=True
+        f"reg.example.com:5000/a/b@{digest}", access=Access(insecure=True)
     )
 
 

@@ -108,7 +108,8 @@ def container_is_as_wanted(desired: Container, state: ContainerState) -> bool:
 
 
 def image_is_as_wanted(desired: Image, current: Image) -> bool:
-    return desired.digest in ("", current.digest) and not current.missing
+    digest, platform = desired.digest in ("", current.digest), "" in (desired.platform, current.platform)
+    return digest and not current.missing and (platform or desired.platform == current.platform)
 
 
 def network_is_as_wanted(desired: Network, current: Network) -> bool:
@@ -203,7 +204,7 @@ UNMANAGED = {
     "cgroup": {"path"},
     "container": {"name"},
     "engine": set[str](),
-    "image": {"name", "layers", "missing", "size", "created", "config", "recipe", "insecure"},
+    "image": {"name", "layers", "missing", "size", "created", "config", "recipe", "access"},
     "network": {"name"},
 }
 MANAGED = [
@@ -230,6 +231,8 @@ def test_one_field_that_differs_is_seen(noun: str, field: str, data: st.DataObje
     other = getattr(other, "container", other)
     if field == "running":
         other = replace(other, running=not desired.running)
+    if field == "platform":  # one that is not named is no difference
+        desired, other = replace(desired, platform="linux/arm64"), replace(other, platform="linux/amd64")
     changed = replace(desired, **{field: getattr(other, field)})
     current = reached(changed)
     assume(not is_as_wanted(desired, current))

@@ -12,10 +12,12 @@ from typing import Any
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
 from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Recipe
+from ..._engine.model.platform import parse_platform
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_image
 from ..run import Noun, Wanted
+from .registry import REGISTRY_OPTIONS, parse_access
 from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal
 
 # The last number means "leave it" to chown(2).
@@ -43,7 +45,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "pull": {"type": "str", "choices": ["not_present", "always"], "default": "not_present"},
-    "insecure": {"type": "bool", "default": False},
+    "platform": {"type": "str"},
+    **REGISTRY_OPTIONS,
     "base": {"type": "str"},
     "layers": {
         "type": "list",
@@ -70,7 +73,16 @@ def image_wanted(params: Mapping[str, Any]) -> Wanted:
         raise InvalidOption("config", params["config"], "nothing, unless base or layers say what the image is made of")
     if assembled and "@" in name:
         raise InvalidOption("name", params["name"], "a name with a tag: what is assembled has whatever digest it gets")
-    return {name: Image(name, recipe=_recipe(params) if assembled else None, insecure=params["insecure"])}
+    if assembled and params["platform"] is not None:
+        raise InvalidOption("platform", params["platform"], "nothing: what is assembled has the platform of its base")
+    return {
+        name: Image(
+            name,
+            recipe=_recipe(params) if assembled else None,
+            platform=str(parse_platform("platform", params["platform"])) if params["platform"] is not None else "",
+            access=parse_access(params),
+        )
+    }
 
 
 def _recipe(params: Mapping[str, Any]) -> Recipe:
@@ -146,5 +158,5 @@ class ImageNoun(Noun):
 
     def tell(self, thing: Image) -> dict[str, Any]:
         told = super().tell(thing)
-        del told["recipe"], told["insecure"]
+        del told["recipe"], told["access"]
         return told

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ..errors import InvalidImage, InvalidReference
 from ..model.image import Image, ImageConfig
+from ..model.platform import normal_platform
 from ..model.reference import parse_digest
 
 TYPE_CHECKING = False
@@ -139,7 +140,14 @@ def image_of(name: str, digest: str, size: int, manifest: Manifest, config: dict
         size=size + manifest.config.size + sum(layer.size for layer in manifest.layers),
         created=created if isinstance(created, str) else "",
         config=image_config(config.get("config")),
+        platform=platform_of(config),
     )
+
+
+def platform_of(config: dict[str, Any]) -> str:
+    """What an image's configuration says that it is made for, in one spelling; empty where it does not say."""
+    words = [value if isinstance(value := config.get(key), str) else "" for key in ("os", "architecture", "variant")]
+    return str(normal_platform(*words)) if words[0] and words[1] else ""
 
 
 def image_config(section: Any) -> ImageConfig:

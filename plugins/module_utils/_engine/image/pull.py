@@ -26,7 +26,7 @@ from .manifest import (
     parse_manifest,
     parse_platforms,
 )
-from .platform import choose_platform
+from .platform import check_platform, choose_platform
 from .registry.client import Document, Registry
 from .store import Store, verify, write_store
 
@@ -42,11 +42,11 @@ def resolve_remote(image: Image) -> str:
     Raises RegistryError, InvalidImage (no such platform), DigestMismatch. Writes nothing.
     """
     reference = parse_reference("name", image.name)
-    registry = Registry(reference, insecure=image.insecure)
+    registry = Registry(reference, access=image.access)
     head = registry.head_manifest(reference.version)
     if head.media_type in MANIFESTS and head.digest:
         return parse_digest("Docker-Content-Digest", head.digest)
-    return _find_manifest(registry, reference)[0].digest
+    return _find_manifest(registry, reference, image.platform)[0].digest
 
 
 def pull_image(paths: Paths, image: Image) -> Image:
@@ -55,15 +55,16 @@ def pull_image(paths: Paths, image: Image) -> Image:
     Raises RegistryError, DigestMismatch, InvalidImage, KernelError, Unsupported; the name means what it did then.
     """
     reference = parse_reference("name", image.name)
-    registry = Registry(reference, insecure=image.insecure)
+    registry = Registry(reference, access=image.access)
     with write_store(paths) as store:
-        descriptor, content = _find_manifest(registry, reference)
+        descriptor, content = _find_manifest(registry, reference, image.platform)
         manifest = parse_manifest(content, f"the manifest of {reference.name}")
         if manifest.config.size > MAX_DOCUMENT:
             raise RegistryError(f"image {reference.name}: its configuration has {manifest.config.size} bytes")
         if not store.is_intact(manifest.config):
             _fetch_blob(store, registry, manifest.config, f"the configuration of {reference.name}")
         config = parse_config(store.read_blob(manifest.config), manifest, f"the configuration of {reference.name}")
+        check_platform(config, image.platform, reference.name)
         unpacked = observe_layers(paths)
         for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
             # A blob whose layer is to be unpacked is read anyway: one that was damaged on disk is fetched again.
@@ -73,20 +74,21 @@ def pull_image(paths: Paths, image: Image) -> Image:
         store.put_blob(descriptor.media_type, content)
         store.tag(reference.name, descriptor)
         found = image_of(reference.name, descriptor.digest, descriptor.size, manifest, config)
-        return replace(found, insecure=image.insecure)
+        return replace(found, access=image.access)
 
 
 def _fetch_blob(store: Store, registry: Registry, blob: Descriptor, what: str) -> None:
     store.put_stream(blob.media_type, registry.get_blob(blob.digest, blob.size), expected=blob.digest, what=what)
 
 
-def _find_manifest(registry: Registry, reference: Reference) -> tuple[Descriptor, bytes]:
-    """The manifest for this host, out of an index where there is one; verified."""
+def _find_manifest(registry: Registry, reference: Reference, platform: str) -> tuple[Descriptor, bytes]:
+    """The manifest for ``platform`` (empty: this host), out of an index where there is one; verified."""
     what = f"the manifest of {reference.name}"
     document = registry.get_manifest(reference.version)
     _verify(document, reference.digest or document.digest, what)
     if document.media_type in INDEXES:
-        chosen = choose_platform(parse_platforms(document.content, f"the index of {reference.name}"), reference.name)
+        manifests = parse_platforms(document.content, f"the index of {reference.name}")
+        chosen = choose_platform(manifests, reference.name, platform)
         document = registry.get_manifest(chosen.digest)
         _verify(document, chosen.digest, what)
     media_type = document.media_type if document.media_type in MANIFESTS else OCI_MANIFEST

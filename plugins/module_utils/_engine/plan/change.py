@@ -71,9 +71,12 @@ def _word(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A model value as JSON and YAML know it: dicts, lists, strings, numbers. Bytes are told by their length."""
+    """A model value as JSON and YAML know it: dicts, lists, strings, numbers. Bytes are told by their length.
+
+    A field that its class leaves out of repr() is a secret, and is left out here too.
+    """
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value) if field.repr}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):

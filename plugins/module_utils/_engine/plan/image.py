@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..model.image import Image
+from ..model.platform import same_platform
 from .change import Change, Fields
 
 
@@ -58,7 +59,12 @@ def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]
     if desired is None:
         if current is not None:
             yield RemoveImage(current)
-    elif current is None or desired.digest not in ("", current.digest) or current.missing:
+    elif (
+        current is None
+        or desired.digest not in ("", current.digest)
+        or current.missing
+        or not same_platform(desired.platform, current.platform)
+    ):
         yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
 
 
@@ -66,6 +72,8 @@ def _told(image: Image | None) -> Fields:
     if image is None:
         return {}
     told: Fields = {"digest": image.digest or "as the registry has it"}
+    if image.platform:
+        told["platform"] = image.platform
     if image.layers:
         told["layers"] = list(image.layers)
     if image.missing:

@@ -22,6 +22,7 @@ import urllib.request
 from typing import NamedTuple
 
 from ...errors import RegistryError
+from ...model.registry import Access
 from ..manifest import INDEXES, MANIFESTS, MAX_DOCUMENT
 from .credentials import find_credentials
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
     from ...model.reference import Reference
 
+NO_ACCESS = Access()
 _TIMEOUT = 30.0  # seconds without a byte
 _CHUNK = 1 << 18
 _HOSTS = {"docker.io": "registry-1.docker.io"}
@@ -47,9 +49,10 @@ class Document(NamedTuple):
 
 
 class Registry:
-    """One repository of one registry. ``insecure``: any certificate will do, and plain HTTP where there is no TLS."""
+    """One repository of one registry."""
 
-    def __init__(self, reference: Reference, *, insecure: bool = False) -> None:
+    def __init__(self, reference: Reference, *, access: Access = NO_ACCESS) -> None:
+        insecure = access.insecure
         self._reference = reference
         self._host = _HOSTS.get(reference.registry, reference.registry)
         self._insecure = insecure
@@ -82,8 +85,18 @@ class Registry:
             content = self._read(response, MAX_DOCUMENT)
             return Document(_media_type(response), response.headers.get("Docker-Content-Digest") or "", content)
 
-    def get_blob(self, digest: str, size: int) -> Iterator[bytes]:
-        """A blob's content, a piece at a time, not yet verified; never more than ``size`` bytes."""
+    def get_blob(self, digest: str, size: int, offset: int = 0, urls: tuple[str, ...] = ()) -> Iterator[bytes]:
+        """A blob's content from ``offset`` on, a piece at a time, not yet verified; never more than ``size`` bytes.
+
+        ``urls`` are other places that have it (image-spec, descriptor.md), for when the registry has not.
+        """
+        pieces = self._get_blob(digest, size)
+        for piece in pieces:
+            if offset < len(piece):
+                yield piece[offset:]
+            offset = max(0, offset - len(piece))
+
+    def _get_blob(self, digest: str, size: int) -> Iterator[bytes]:
         with self._request("GET", f"blobs/{digest}") as response:
             left = size
             while True:

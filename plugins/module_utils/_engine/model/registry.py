@@ -1,0 +1,30 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How a registry is spoken to: what a task says of it; what it leaves open comes from files of the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+DEFAULT_TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Access:
+    """The access to the registry that an image's name names; mirrors and places of redirects get none of its secrets.
+
+    ``insecure``: any certificate will do, and plain HTTP where there is no TLS. ``auth_file`` is in the format of
+    containers-auth.json(5). ``proxy`` may hold a password, as ``http://user:password@host:port``. ``timeout`` is in
+    seconds without a byte. Paths are absolute; the empty string means what the host has.
+    """
+
+    username: str = ""
+    password: str = field(default="", repr=False)
+    auth_file: str = ""
+    insecure: bool = False
+    ca_cert: str = ""
+    client_cert: str = ""
+    client_key: str = ""
+    proxy: str = field(default="", repr=False)
+    timeout: int = DEFAULT_TIMEOUT

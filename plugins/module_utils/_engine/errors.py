@@ -6,6 +6,7 @@
     EngineError
     +-- InvalidOption          an option has a value that cannot be meant (option, value, expected)
     |   +-- InvalidReference   an image name or digest is malformed
+    +-- InvalidContainerfile   a Containerfile says what cannot be meant (file, line, why)
     +-- NotFound               an image, container, network or cgroup that was named is not on this host
     +-- Conflict               what is wanted clashes with what is there (overlapping subnets, a port in use)
     +-- StateCorrupt           a file of ours on disk is not what we wrote
@@ -55,6 +56,15 @@ def _shown(value: object) -> str:
 
 class InvalidReference(InvalidOption):
     """An image reference or a digest does not follow the OCI distribution-spec's grammar."""
+
+
+class InvalidContainerfile(EngineError):
+    """``file`` has in ``line`` (counted from 1; 0: the whole file) what cannot be, for the reason ``why``."""
+
+    def __init__(self, file: str, line: int, why: str) -> None:
+        self.file = file
+        self.line = line
+        super().__init__(f"{file}:{line}: {why}" if line else f"{file}: {why}")
 
 
 class NotFound(EngineError):

@@ -124,6 +124,28 @@ def test_a_source_that_an_earlier_mount_has_made(box, tree):
     assert owners(box, "/second/file") == ["7:7"]
 
 
+@pytest.mark.parametrize(("option", "below"), [("idmap", NOBODY), ("ridmap", "8:8")])
+@pytest.mark.usefixtures("user_namespace")
+def test_the_same_in_a_user_namespace(box, tree, option, below):
+    """Also where there is something by that name before, which the earlier mount covers."""
+    for name in ("first", "third"):
+        (box.rootfs / name).mkdir()
+    (box.rootfs / "link").symlink_to("/first")
+    box.bind(tree, "/first", "rbind")
+    mapping = mapped((100, 100007, 1), (200, 100008, 1))
+    box.bind(box.rootfs / "first", "/second", "rbind", option, **mapping)
+    box.bind("rootfs/link/below", "/third", "rbind", option, **mapping)
+    assert owners(box, "/second/file", "/second/below/file", "/third/file") == ["7:7", below, "8:8"]
+
+
+@pytest.mark.usefixtures("user_namespace")
+def test_a_link_in_the_root_leads_to_nothing_outside(box, tree):
+    """What the image has at the source is looked up with the host's rights: it stays in the container's root."""
+    (box.rootfs / "link").symlink_to(tree)
+    box.bind(box.rootfs / "link", "/mnt", **mapped((100, 100007, 1)))
+    assert f"mounts[{len(box.spec['mounts']) - 1}]: map /link: no such file or directory" in box.refuse()
+
+
 @pytest.mark.usefixtures("user_namespace")
 def test_with_propagation_and_attributes(box, tree):
     box.bind(tree, "/mnt", "shared", "ro", "nosuid", **mapped((100, 100007, 1)))

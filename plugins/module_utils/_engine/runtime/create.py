@@ -344,16 +344,10 @@ def _attend(
             from .mappings import attend_birth  # imported already where there is a user namespace
 
             attend_birth(spec, pid)
-        elif message["stage"] == "devices":
-            from .steps.net_devices import move_into  # few containers take devices of the host
-
-            moved.append(move_into(pid, spec["linux"]["netDevices"]))
+        elif message["stage"] in ("devices", "source"):
+            moved += _give(state, spec, message)
         elif message["stage"] == "listener":
-            from .listener import hand_over  # few profiles notify
-
-            told = {**state.told(), "status": "creating", "pid": pid}
-            seccomp = spec["linux"]["seccomp"]
-            hand_over(seccomp, told, pid=pid, number=message["fd"], release=channel.release)
+            _hand_listener_over(state, spec, message["fd"], channel)
             continue
         elif message["stage"] == "filter":
             channel.send(program)
@@ -368,3 +362,22 @@ def _attend(
             channel.release()
             return
         channel.release()
+
+
+def _hand_listener_over(state: State, spec: Mapping[str, Any], number: int, channel: Channel) -> None:
+    from .listener import hand_over  # few profiles notify
+
+    told = {**state.told(), "status": "creating", "pid": state.pid}
+    hand_over(spec["linux"]["seccomp"], told, pid=state.pid, number=number, release=channel.release)
+
+
+def _give(state: State, spec: Mapping[str, Any], asked: Mapping[str, Any]) -> Sequence[Moves]:
+    """What of the host's only we can give to the init: network devices, or the source of a mount."""
+    if asked["stage"] == "devices":
+        from .steps.net_devices import move_into  # few containers take devices of the host
+
+        return [move_into(state.pid, spec["linux"]["netDevices"])]
+    from .steps.late_sources import send_source  # imported already where there are such mounts
+
+    send_source(state, spec, asked)
+    return ()

@@ -278,6 +278,10 @@ def _plan_mount(
         operation.tree = init.sources.trees.get(index, -1)
         operation.mapped = index in init.sources.mapped
         operation.id_map = -1 if operation.mapped else init.sources.id_maps.get(index, -1)
+        if index in init.sources.later:
+            from .steps.late_sources import fetch_source  # imported already where it is asked for
+
+            operation.fetch = lambda: fetch_source(init.channel, index, init.root.fd)
     return operation
 
 

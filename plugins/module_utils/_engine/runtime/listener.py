@@ -16,15 +16,13 @@ import socket
 
 from ..errors import RuntimeFailed
 from ..linux.lean import Descriptor
-from ..linux.libc import syscall
+from ..linux.pidfd import pidfd_getfd
 from .state import OCI_VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
-
-_SYS_PIDFD_GETFD = 438  # Linux 5.6; the same on every architecture
 
 
 def hand_over(
@@ -45,7 +43,7 @@ def hand_over(
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
             connection.connect(path)
             with Descriptor(os.pidfd_open(pid)) as pidfd:
-                listener = Descriptor(syscall(_SYS_PIDFD_GETFD, pidfd, number, 0))
+                listener = Descriptor(pidfd_getfd(pidfd, number))
             with listener as fd:
                 release()
                 # The descriptor with the first part alone, should it be sent in several.

@@ -35,7 +35,7 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 # The kernel's own file systems: nothing that an image contains may move them elsewhere (CVE-2019-19921).
@@ -53,7 +53,7 @@ _COVERED = frozenset(
 
 class MountFilesystem(Operation):
     """One entry. ``tree`` is its source where somebody with more rights has opened it, and perhaps ``mapped`` it;
-    ``id_map`` is a user namespace to map it by."""
+    ``fetch`` asks them for one when it is its turn. ``id_map`` is a user namespace to map it by."""
 
     def __init__(self, root: Root, source: str, destination: str, fstype: str, options: MountOptions) -> None:
         self.root = root
@@ -64,6 +64,7 @@ class MountFilesystem(Operation):
         self.tree = -1
         self.mapped = False
         self.id_map = -1
+        self.fetch: Callable[[], int] | None = None
 
     def __str__(self) -> str:
         if self.options.bind:
@@ -109,6 +110,8 @@ class MountFilesystem(Operation):
                 self._attach(tree, target)
 
     def _open_source(self) -> int:
+        if self.fetch:
+            return self.fetch()
         if self.mapped:
             return os.dup(self.tree)
         try:

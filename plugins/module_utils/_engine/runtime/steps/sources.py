@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+MAPPINGS = ("uidMappings", "gidMappings")
+
+
 class Sources:
     """Descriptors by the index of the entry in ``mounts``: detached mounts, and user namespaces to map them by; and
-    which of the mounts are ``mapped`` already."""
+    which of the mounts are ``mapped`` already, or are to be asked for ``later`` (late_sources.py)."""
 
     def __init__(self) -> None:
         self.trees: dict[int, int] = {}
         self.mapped: set[int] = set()
         self.id_maps: dict[int, int] = {}
+        self.later: set[int] = set()
 
     def descriptors(self) -> list[int]:
         """All of them."""
@@ -53,6 +57,7 @@ class OpenSources(Operation):
         self.mounts: Sequence[Mapping[str, Any]] = spec.get("mounts") or ()
         self.linux: Mapping[str, Any] = spec.get("linux") or {}
         self.bundle = bundle
+        self.rootfs = os.path.join(bundle, spec["root"]["path"])
         self.now = "the sources of mounts"
 
     def __str__(self) -> str:
@@ -71,7 +76,15 @@ class OpenSources(Operation):
             if options.id_map or entry.get("uidMappings"):
                 if not newer:
                     raise Unsupported(f"mounts[{index}]: idmapped mounts take a kernel of 5.12 or later")
-                self.sources.id_maps[index] = self._open_id_map(entry, user, namespaces)
+                if user and inside_root(source, self.rootfs):
+                    from . import late_sources  # noqa: F401 -- few have such a thing, and the init finds it imported
+
+                    self.sources.later.add(index)
+                    continue
+                known = repr([entry.get(name) for name in MAPPINGS])
+                if known not in namespaces:
+                    namespaces[known] = open_id_map(self.linux, entry)
+                self.sources.id_maps[index] = namespaces[known]
             if user is None or not newer:
                 continue  # the init may do it itself, when it is that mount's turn
             try:
@@ -88,17 +101,20 @@ class OpenSources(Operation):
                 map_identities(self.sources.trees[index], source, self.sources.id_maps[index], recursive=recursive)
                 self.sources.mapped.add(index)
 
-    def _open_id_map(self, entry: Mapping[str, Any], user: Mapping[str, Any] | None, namespaces: dict[str, int]) -> int:
-        from ...linux.user_namespace import make_user_namespace  # few mounts are mapped
 
-        given = entry if entry.get("uidMappings") else self.linux
-        if given is self.linux and user and user.get("path"):
-            return os.open(user["path"], os.O_RDONLY | os.O_CLOEXEC)
-        maps = [
-            [(m["containerID"], m["hostID"], m["size"]) for m in given.get(name) or ()]
-            for name in ("uidMappings", "gidMappings")
-        ]
-        known = repr(maps)
-        if known not in namespaces:
-            namespaces[known] = make_user_namespace(*maps)
-        return namespaces[known]
+def inside_root(source: str, rootfs: str) -> str:
+    """Where a source is in the container's root, if that is what its path says; "" elsewhere."""
+    path, root = os.path.normpath(source), os.path.normpath(rootfs)
+    return path[len(root) :] if path.startswith(root + "/") else ""
+
+
+def open_id_map(linux: Mapping[str, Any], entry: Mapping[str, Any]) -> int:
+    """A user namespace to map a mount by: with mappings of the mount's own, or else the container's."""
+    from ...linux.user_namespace import make_user_namespace  # few mounts are mapped
+
+    given = entry if entry.get("uidMappings") else linux
+    paths = [n["path"] for n in linux.get("namespaces") or () if n["type"] == "user" and n.get("path")]
+    if given is linux and paths:
+        return os.open(paths[0], os.O_RDONLY | os.O_CLOEXEC)
+    uids, gids = ([(m["containerID"], m["hostID"], m["size"]) for m in given.get(name) or ()] for name in MAPPINGS)
+    return make_user_namespace(uids, gids)

@@ -105,15 +105,14 @@ class TellCreator(Operation):
 
 
 class DivertFailures(Operation):
-    """Write what goes wrong from here on to a file, for whoever starts the container: its creator has gone by then."""
+    """Tell what goes wrong from here on to whoever starts the container, by its fifo: its creator has gone by then."""
 
-    def __init__(self, channel: Channel, file: int) -> None:
+    def __init__(self, channel: Channel, fifo: int) -> None:
         self.channel = channel
-        self.file = file
+        self.fifo = fifo
 
     def __str__(self) -> str:
         return "tell failures to whoever starts the container"
 
     def execute(self) -> None:
-        os.dup2(self.file, self.channel.writer, inheritable=False)
-        os.close(self.file)
+        os.dup2(self.fifo, self.channel.writer, inheritable=False)

@@ -156,7 +156,7 @@ def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
 
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     os.mkfifo(state.fifo, 0o600)
-    fifo = os.open(state.fifo, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    fifo = os.open(state.fifo, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     ours, theirs = options.channels or Channel.pair()
     pid, init = 0, None
     try:
@@ -192,8 +192,6 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         raise
     finally:
         os.close(fifo)
-        if init and init.failures >= 0:
-            os.close(init.failures)
 
 
 def _fill(init: Init, state: State, options: CreateOptions) -> None:
@@ -214,8 +212,7 @@ def _fill(init: Init, state: State, options: CreateOptions) -> None:
     init.die_with_parent = options.die_with_parent
     init.new_keyring = options.new_keyring
     init.debug = options.debug is not None
-    if options.leaves:
-        init.failures = os.open(state.failures, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    init.creator_leaves = options.leaves
 
 
 def _end_init(pid: int, started: int) -> None:

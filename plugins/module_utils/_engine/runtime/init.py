@@ -9,7 +9,7 @@ import _signal as signal
 import os
 import select
 
-from ..errors import EngineError, RuntimeFailed
+from ..errors import EngineError
 from ..linux import inherited
 from ..linux.capabilities import observe_last_capability
 from ..linux.openat2 import Root
@@ -81,7 +81,7 @@ class Init:
         self.move_root = False
         self.die_with_parent = False
         self.new_keyring = True
-        self.failures = -1
+        self.creator_leaves = False
         self.in_user_namespace = self.has("user")  # or its creator is in one
         self.debug = False
         self.sources: Sources | None = None
@@ -147,7 +147,6 @@ def _take_descriptors(init: Init) -> None:
         os.dup2(fd, target)
     kept = [0, 1, 2, init.channel.reader, init.channel.writer, init.fifo]
     kept += [init.send_console.fd] if init.send_console else []
-    kept += [init.failures] if init.failures >= 0 else []
     kept += init.sources.descriptors() if init.sources else []
     inherited.close_others([*kept, *range(3, 3 + init.preserve_fds)])
 
@@ -190,8 +189,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     # Before the creator hears of it, which may end at once then. One that ends without a word ends us: the pipe tells.
     yield DieWithParent(init.die_with_parent)
     yield TellCreator(init.channel, "ready")
-    if init.failures >= 0:
-        yield DivertFailures(init.channel, init.failures)
+    if init.creator_leaves:
+        yield DivertFailures(init.channel, init.fifo)
     yield WaitForStart(init.fifo)
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state, env=execution.variables())
@@ -377,7 +376,8 @@ class DieWithParent(Operation):
 
 
 class WaitForStart(Operation):
-    """Wait until somebody writes to exec.fifo, which this process has had open since before it lost sight of it."""
+    """Wait until somebody writes to exec.fifo, which this process has had open since before it lost sight of it. It has
+    it open for writing too, so that nobody who opens and closes it without a word is taken for one who starts it."""
 
     def __init__(self, fifo: int) -> None:
         self.fifo = fifo
@@ -392,7 +392,5 @@ class WaitForStart(Operation):
             signal.signal(number, lambda number, _frame: os._exit(128 + number))
         poll = select.poll()
         poll.register(self.fifo, select.POLLIN)
-        while not any(events & select.POLLIN for _fd, events in poll.poll()):
-            # Opened and closed again without a word.
-            raise RuntimeFailed("exec.fifo was closed by whoever opened it to start the container")
+        poll.poll()
         os.read(self.fifo, 1)

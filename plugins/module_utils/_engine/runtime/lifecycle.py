@@ -12,7 +12,7 @@ import select
 
 from ..errors import Conflict, InvalidOption, RuntimeFailed, StateCorrupt
 from ..linux.files import remove_if_exists
-from ..linux.lean import suppress
+from ..linux.lean import Descriptor, suppress
 from ..linux.process import is_alive, send_signal, wait_gone
 from .channel import parse_line
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _EXEC_TIMEOUT = 10.0
 _KILL_TIMEOUT = 10.0
+_PIPE_SIZE = 65536  # of which an error is the first line
 
 
 def start_state(state: State) -> None:
@@ -41,21 +42,29 @@ def start_state(state: State) -> None:
         # Nobody has it open for reading: whoever started the container was stopped before removing the fifo.
         remove_if_exists(state.fifo)
         return
+    with Descriptor(fifo):
+        _tell_init(state, fifo)
+        # Now that the init is the reader no more, whose end we waited for. By this name, as its own is gone.
+        reader = os.open(f"/proc/self/fd/{fifo}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with Descriptor(reader):
+        told = os.read(reader, _PIPE_SIZE)
+    _raise_failure(state, told)
+
+
+def _tell_init(state: State, fifo: int) -> None:
     try:
         os.write(fifo, b"0")
-        remove_if_exists(state.fifo)
-        poll = select.poll()
-        poll.register(fifo, 0)
-        # POLLERR: the init has closed its end, by exec or by ending. Hooks have timeouts of their own.
-        if not poll.poll(_EXEC_TIMEOUT * 1000):
-            if not (state.spec().get("hooks") or {}).get("startContainer"):
-                raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
-            poll.poll()
     except BrokenPipeError:
         remove_if_exists(state.fifo)
-    finally:
-        os.close(fifo)
-    _raise_failure(state)
+        return
+    remove_if_exists(state.fifo)
+    poll = select.poll()
+    poll.register(fifo, 0)
+    # POLLERR: the init has closed its end, by exec or by ending. Hooks have timeouts of their own.
+    if not poll.poll(_EXEC_TIMEOUT * 1000):
+        if not (state.spec().get("hooks") or {}).get("startContainer"):
+            raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
+        poll.poll()
 
 
 class StartFailed(RuntimeFailed):
@@ -66,16 +75,17 @@ class StartFailed(RuntimeFailed):
         self.hook = hook
 
 
-def _raise_failure(state: State) -> None:
-    try:
-        with open(state.failures, "rb") as file:
-            told = file.read()
-    except FileNotFoundError:
+def _raise_failure(state: State, told: bytes) -> None:
+    """What an init has written to its fifo before it ended, after the word that started it, had it not read that."""
+    line = told.lstrip(b"0").partition(b"\n")[0]
+    if not line:
         return
-    remove_if_exists(state.failures)
-    if told:
-        message = parse_line(told.splitlines()[0])
-        raise StartFailed(f"container {state.id}: {message['error']}", hook=bool(message.get("hook")))
+    try:
+        message = parse_line(line)
+        why, hook = str(message["error"]), bool(message.get("hook"))
+    except (ValueError, TypeError, KeyError):  # the init of a created container can be written for by its exec
+        why, hook = f"its init said what cannot be read, {line[:80]!r}", False
+    raise StartFailed(f"container {state.id}: {why}", hook=hook)
 
 
 def parse_signal(option: str, text: str) -> int:

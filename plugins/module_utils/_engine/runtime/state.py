@@ -54,11 +54,6 @@ class State:
         return os.path.join(self.directory, "exec.fifo")
 
     @property
-    def failures(self) -> str:
-        """The file in which an init tells whoever starts it what went wrong."""
-        return os.path.join(self.directory, "start.error")
-
-    @property
     def bundle(self) -> str:
         return str(self.values["bundle"])
 

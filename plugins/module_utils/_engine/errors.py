@@ -13,6 +13,7 @@
     +-- DigestMismatch         content is not what its digest says
     +-- InvalidImage           an image's manifest, configuration or layer is malformed or hostile
     +-- RegistryError          a registry refused or failed
+    +-- Untrusted              an image does not meet the host's policy of signatures
     +-- KernelError            a system call failed (what was being done, path, errno)
     +-- Unsupported            this kernel or host lacks a feature, a controller or a program
     +-- ProgramFailed          a program of the host exited with an error (argv, status, stderr)
@@ -103,6 +104,13 @@ class InvalidImage(EngineError):
 
 class RegistryError(EngineError):
     """A registry answered with an error, or not at all."""
+
+
+class Untrusted(EngineError):
+    """An image does not meet the policy that the host has for its name."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"image {name} does not meet this host's policy: {why}; nothing was stored")
 
 
 class KernelError(EngineError):

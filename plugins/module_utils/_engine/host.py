@@ -36,6 +36,7 @@ from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
+from .plan.policy import RemovePolicy, SetPolicy
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
 from .shim.observe import observe_runtime
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from .model.trust import Policy
     from .shim.logs import LogLine
 
     Absent = Callable[[NotFound], None]
@@ -82,6 +84,11 @@ class Host:
 
     def observe_images(self) -> dict[str, Image]:
         return self._once("images", lambda: observe_images(self.paths))
+
+    def observe_policy(self) -> Policy | None:
+        from .image.trust.policy import observe_policy  # containers do without
+
+        return self._once("policy", lambda: observe_policy(self.paths))
 
     def observe_cgroups(self) -> dict[str, Cgroup]:
         return self._once("cgroups", self.cgroups.observe)
@@ -182,6 +189,10 @@ class Host:
             self.cgroups.remove(change.current.path)
         elif isinstance(change, (PullImage, AssembleImage, RemoveImage)):
             self._apply_image(change)
+        elif isinstance(change, (SetPolicy, RemovePolicy)):
+            from .image.trust.policy import apply_policy  # containers do without
+
+            apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
         else:
             raise TypeError(f"no way to apply {type(change).__name__}")
 

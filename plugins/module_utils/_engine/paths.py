@@ -54,6 +54,11 @@ class Paths:
         return os.path.join(self.root, "images")
 
     @property
+    def policy(self) -> str:
+        """Which images may be pulled (containers-policy.json(5))."""
+        return os.path.join(self.root, "policy.json")
+
+    @property
     def layers(self) -> str:
         """Unpacked layers, one directory a diff_id, read-only, shared by all containers."""
         return os.path.join(self.root, "layers")

@@ -31,6 +31,11 @@ class Noun:
     name: str
     uses_engine = False
 
+    @property
+    def plural(self) -> str:
+        """What a list of them is called."""
+        return self.name + "s"
+
     def observe(self, host: Host) -> Mapping[str, Any]:
         """All things of this kind on the host, by name."""
         raise NotImplementedError
@@ -74,9 +79,7 @@ def run(
     told = [{"name": name, **noun.tell(current[name])} for name in wanted if name in current]
     if many:
         subjects = {change.subject for change in changes}
-        found: dict[str, Any] = {
-            noun.name + "s": [{**t, "changed": f"{noun.name} {t['name']}" in subjects} for t in told]
-        }
+        found: dict[str, Any] = {noun.plural: [{**t, "changed": f"{noun.name} {t['name']}" in subjects} for t in told]}
     else:
         found = {noun.name: told[0] if told else {}}
     module.exit_json(changed=bool(changes), changes=[c.describe() for c in changes], diff=_diff(changes), **found)
@@ -117,7 +120,7 @@ def run_info(module: AnsibleModule, noun: Noun) -> NoReturn:
         fail(module, error)
     chosen = sorted(current) if names is None else [name for name in names if name in current]
     told = [{"name": name, **noun.tell(current[name])} for name in chosen]
-    module.exit_json(changed=False, **{noun.name + "s": told})
+    module.exit_json(changed=False, **{noun.plural: told})
 
 
 def fail(module: AnsibleModule, error: EngineError) -> NoReturn:

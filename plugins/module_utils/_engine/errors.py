@@ -103,7 +103,11 @@ class InvalidImage(EngineError):
 
 
 class RegistryError(EngineError):
-    """A registry answered with an error, or not at all."""
+    """A registry answered with an error, or not at all; ``status`` is HTTP's, 0 where there was no answer."""
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class Untrusted(EngineError):

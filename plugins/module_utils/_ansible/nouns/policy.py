@@ -78,6 +78,7 @@ def _requirement(option: str, rule: Mapping[str, Any]) -> Requirement:
 
 class PolicyNoun(Noun):
     name = "policy"
+    plural = "policies"
 
     def observe(self, host: Host) -> Mapping[str, Policy]:
         found = host.observe_policy()

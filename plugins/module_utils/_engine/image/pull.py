@@ -29,6 +29,7 @@ from .manifest import (
 from .platform import check_platform, choose_platform
 from .registry.client import Document, Registry
 from .store import Store, verify, write_store
+from .trust.remote import check_remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def pull_image(paths: Paths, image: Image) -> Image:
     reference = parse_reference("name", image.name)
     registry = Registry(reference, access=image.access)
     with write_store(paths) as store:
-        descriptor, content = _find_manifest(registry, reference, image.platform)
+        descriptor, content, index = _find_manifest(registry, reference, image.platform)
+        check_remote(paths, reference, [descriptor.digest, *index], registry)
         manifest = parse_manifest(content, f"the manifest of {reference.name}")
         if manifest.config.size > MAX_DOCUMENT:
             raise RegistryError(f"image {reference.name}: its configuration has {manifest.config.size} bytes")
@@ -81,18 +83,22 @@ def _fetch_blob(store: Store, registry: Registry, blob: Descriptor, what: str) -
     store.put_stream(blob.media_type, registry.get_blob(blob.digest, blob.size), expected=blob.digest, what=what)
 
 
-def _find_manifest(registry: Registry, reference: Reference, platform: str) -> tuple[Descriptor, bytes]:
-    """The manifest for ``platform`` (empty: this host), out of an index where there is one; verified."""
+def _find_manifest(
+    registry: Registry, reference: Reference, platform: str
+) -> tuple[Descriptor, bytes, tuple[str, ...]]:
+    """The manifest for ``platform`` (empty: this host), and the digest of the index that named it; verified."""
     what = f"the manifest of {reference.name}"
     document = registry.get_manifest(reference.version)
     _verify(document, reference.digest or document.digest, what)
+    index: tuple[str, ...] = ()
     if document.media_type in INDEXES:
+        index = (_digest(document),)
         manifests = parse_platforms(document.content, f"the index of {reference.name}")
         chosen = choose_platform(manifests, reference.name, platform)
         document = registry.get_manifest(chosen.digest)
         _verify(document, chosen.digest, what)
     media_type = document.media_type if document.media_type in MANIFESTS else OCI_MANIFEST
-    return Descriptor(media_type, _digest(document), len(document.content)), document.content
+    return Descriptor(media_type, _digest(document), len(document.content)), document.content, index
 
 
 def _verify(document: Document, expected: str, what: str) -> None:

@@ -64,7 +64,8 @@ class Image:
     ``name`` is normalised (``docker.io/library/quickstart:1``). ``digest`` names the manifest; in a desired state
     the empty string means that any will do. ``layers`` are the diff_ids from the lowest to the topmost.
     ``missing`` are the diff_ids whose unpacked directory this host lacks. ``platform`` is spelled as in
-    model/platform.py; in a desired state the empty string means this host's. ``access`` is how its registry is spoken to.
+    model/platform.py; in a desired state the empty string means this host's. ``access`` is how its registry is spoken
+    to.
     """
 
     name: str

@@ -213,11 +213,11 @@ class Registry:
             404: "; check the name and the tag",
             429: "; wait, or log in for a higher limit",
         }.get(error.code, "")
-        return self._error(f"{what} gave status {error.code} ({words}){advice}")
+        return self._error(f"{what} gave status {error.code} ({words}){advice}", status=error.code)
 
-    def _error(self, what: str, cause: Exception | None = None) -> RegistryError:
+    def _error(self, what: str, cause: Exception | None = None, *, status: int = 0) -> RegistryError:
         why = f": {_why(cause)}" if cause is not None else ""
-        return RegistryError(f"registry {self._reference.registry}: image {self._reference.name}: {what}{why}")
+        return RegistryError(f"registry {self._reference.registry}: image {self._reference.name}: {what}{why}", status)
 
 
 class _Redirect(urllib.request.HTTPRedirectHandler):

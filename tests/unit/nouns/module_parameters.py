@@ -16,6 +16,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     engine,
     image,
     network,
+    policy,
 )
 
 # Argument spec, required_if, and the parser of each module.
@@ -25,6 +26,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
     "containers": (container.LIST_SPEC, [], container.containers_wanted),
     "host": (engine.ARGUMENT_SPEC, [], engine.engine_wanted),
     "image": (image.ARGUMENT_SPEC, [], image.image_wanted),
+    "image_policy": (policy.ARGUMENT_SPEC, [], policy.policy_wanted),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }
 

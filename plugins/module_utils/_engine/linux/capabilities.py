@@ -18,6 +18,7 @@ import ctypes
 import struct
 
 from ..errors import InvalidOption
+from .files import read_whole
 from .libc import check, libc
 
 TYPE_CHECKING = False
@@ -115,8 +116,7 @@ def capability_names(mask: int) -> tuple[str, ...]:
 
 def observe_last_capability() -> int:
     """The greatest number that this kernel knows. /proc must be mounted (else OSError)."""
-    with open("/proc/sys/kernel/cap_last_cap", encoding="ascii") as file:
-        return int(file.read())
+    return int(read_whole("/proc/sys/kernel/cap_last_cap"))
 
 
 def observe_capabilities(pid: int | str = "self") -> dict[str, int]:

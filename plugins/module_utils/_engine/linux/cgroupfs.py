@@ -9,6 +9,7 @@ import errno
 import os
 import time
 
+from .files import read_whole
 from .lean import suppress
 
 TYPE_CHECKING = False
@@ -45,8 +46,8 @@ class Hierarchy:
 
 def observe_hierarchies() -> list[Hierarchy]:
     """The hierarchies that this process can reach, in the order of their mounts."""
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as lines:
-        return [hierarchy for hierarchy, device in parse_mountinfo(lines.read()) if _is_on_top(hierarchy.mount, device)]
+    text = os.fsdecode(read_whole("/proc/self/mountinfo"))
+    return [hierarchy for hierarchy, device in parse_mountinfo(text) if _is_on_top(hierarchy.mount, device)]
 
 
 def parse_mountinfo(text: str) -> list[tuple[Hierarchy, str]]:
@@ -131,28 +132,33 @@ def walk_cgroups(path: str) -> Iterator[str]:
         yield path
 
 
-def make_cgroups(mount: str, relative: str) -> None:
-    """mkdir(2) for every part of ``relative`` that is missing below ``mount``.
+def make_cgroups(mount: str, relative: str) -> bool:
+    """mkdir(2) for every part of ``relative`` that is missing below ``mount``; whether the last one was.
 
     Again, where another process removes a parent meanwhile because nothing is in it.
     """
     for _attempt in range(_ATTEMPTS):
         with suppress(FileNotFoundError):
-            _make_path(mount, relative)
-            return
-    _make_path(mount, relative)
+            return _make_path(mount, relative)
+    return _make_path(mount, relative)
 
 
-def _make_path(mount: str, relative: str) -> None:
-    path = mount
-    for part in relative.split("/"):
-        path = f"{path}/{part}"
-        try:
-            os.mkdir(path, 0o755)
-        except FileExistsError:
-            # A file of the kernel's has that name (``tasks``).
-            if os.path.isfile(path):
-                raise
+def _make_path(mount: str, relative: str) -> bool:
+    path = f"{mount}/{relative}"
+    try:
+        os.mkdir(path, 0o755)
+    except FileExistsError:
+        # A file of the kernel's has that name (``tasks``).
+        if os.path.isfile(path):
+            raise
+        return False
+    except FileNotFoundError:
+        above = os.path.dirname(relative)
+        if not above:
+            raise
+        _make_path(mount, above)
+        os.mkdir(path, 0o755)
+    return True
 
 
 def list_pids(path: str) -> list[int]:
@@ -182,6 +188,8 @@ def remove_tree(path: str, *, timeout: float = 2.0) -> bool:
 
     A process leaves its cgroup when it is reaped or close to it, a moment after a SIGKILL.
     """
+    if remove_cgroup(path):  # as a rule nothing is in it
+        return True
     end = time.monotonic() + timeout
     pause = 0.0005
     while [cgroup for cgroup in walk_cgroups(path) if not remove_cgroup(cgroup)]:

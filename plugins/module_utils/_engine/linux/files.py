@@ -58,6 +58,20 @@ def sync_filesystem(path: str) -> None:
         os.close(fd)
 
 
+def read_whole(path: str) -> bytes:
+    """All of a small file, with three system calls; open() takes eight."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while part := os.read(fd, 1 << 16):
+            content += part
+        return content
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        os.close(fd)
+
+
 def write_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True) -> None:
     """Write ``value`` as JSON, atomically. On one line: indented, it would take Python's slow encoder."""
     write_atomic(path, dumps(value).encode() + b"\n", mode=mode, durable=durable)
@@ -66,8 +80,7 @@ def write_json(path: str, value: Any, *, mode: int = 0o600, durable: bool = True
 def read_json(path: str) -> Any:
     """What write_json() wrote, or None where there is no such file. Raises StateCorrupt."""
     try:
-        with open(path, "rb") as file:
-            return loads(file.read())
+        return loads(read_whole(path))
     except FileNotFoundError:
         return None
     except ValueError as error:

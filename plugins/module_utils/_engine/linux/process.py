@@ -10,6 +10,7 @@ import os
 import select
 
 from ..errors import ProgramFailed, Unsupported
+from .files import read_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ def start_time(pid: int) -> int:
     A zombie counts as gone: it runs nothing any more.
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            fields = stat.read().rpartition(b")")[2].split()
+        fields = read_whole(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return 0
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])

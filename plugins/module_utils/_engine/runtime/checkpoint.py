@@ -192,7 +192,7 @@ def _run_hooks(state: State, spec: Mapping[str, Any], pid: int) -> None:
     if hooks.get("prestart") or hooks.get("createRuntime"):
         from .hooks import run_hooks  # most containers have none
 
-        told = {**state.told(), "status": "creating", "pid": pid}
+        told = state.told("creating", pid)
         run_hooks(spec, "prestart", told)
         run_hooks(spec, "createRuntime", told)
 

@@ -16,7 +16,7 @@ import time
 
 from ..errors import InvalidOption, KernelError, RuntimeFailed
 from ..linux.inherited import set_dumpable
-from ..linux.lean import dumps, suppress
+from ..linux.lean import suppress
 from ..linux.namespaces import (
     CLONE_NEWCGROUP,
     CLONE_NEWTIME,
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
 
 _KILL_TIMEOUT = 10.0
 
-# A seccomp profile, and the filter that it came to.
-_compiled: dict[str, bytes] = {}
+# The last seccomp profile, which the next container is likely to have too, and the filter that it came to.
+_compiled: list[tuple[Mapping[str, Any], bytes]] = []
 
 
 class Membership:
@@ -114,7 +114,7 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     if not os.path.isdir(rootfs):
         raise InvalidOption("root.path", spec["root"]["path"], f"a directory ({rootfs} is none)")
     profile = (spec.get("linux") or {}).get("seccomp")
-    if profile and not options.seccomp and dumps(profile) not in _compiled:
+    if profile and not options.seccomp and not _is_compiled(profile):
         check_profile(profile)
     state = create_state(root, identity, describe_container(bundle, rootfs, spec, options))
     try:
@@ -137,21 +137,21 @@ def describe_container(bundle: str, rootfs: str, spec: Mapping[str, Any], option
         "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
         "annotations": spec.get("annotations") or {},
+        "hooks": any((spec.get("hooks") or {}).values()),
         "freezer": find_freezer(options.membership),
         "creator": list(options.creator),
     }
 
 
-def compile_seccomp(spec: Mapping[str, Any]) -> tuple[bytes, int]:
-    """The filter of a spec and its flags; empty where it has none. The last one is kept for the next container."""
-    profile = (spec.get("linux") or {}).get("seccomp")
-    if not profile:
-        return b"", 0
-    key = dumps(profile)
-    if key not in _compiled:
-        _compiled.clear()
-        _compiled[key] = compile_filter(profile)
-    return _compiled[key], parse_flags(profile)
+def compile_seccomp(profile: Mapping[str, Any]) -> bytes:
+    """The filter of a profile. The last one is kept for the next container."""
+    if not _is_compiled(profile):
+        _compiled[:] = [(profile, compile_filter(profile))]
+    return _compiled[0][1]
+
+
+def _is_compiled(profile: Mapping[str, Any]) -> bool:
+    return bool(_compiled) and _compiled[0][0] == profile
 
 
 def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
@@ -179,11 +179,11 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         if options.debug:
             options.debug(f"nsexec container setup: the init is process {pid}, in its namespaces")
         state.values["pid"], state.values["started"] = pid, start_time(pid)
-        options.last_state = {**state.told(), "status": "stopped", "pid": 0}
+        options.last_state = state.told("stopped")
         if options.tell_birth:
             options.tell_birth(pid)
         # While the init is busy with its root.
-        program = compile_seccomp(spec)[0] if init.filter_follows else b""
+        program = compile_seccomp(init.linux["seccomp"]) if init.filter_follows else b""
         _accompany(state, spec, ours, program, options)
         return Created(state, pidfd, ours)
     except BaseException:
@@ -201,8 +201,10 @@ def _fill(init: Init, state: State, options: CreateOptions) -> None:
         init.seccomp_flags = parse_flags(profile)
         if options.debug:
             options.debug(f"seccomp filter flags: {init.seccomp_flags & ~FLAGS['SECCOMP_FILTER_FLAG_TSYNC']}")
-        init.filter_follows = not options.seccomp
-    init.state = {**state.told(), "status": "creating"}
+        if not init.seccomp and _is_compiled(profile):
+            init.seccomp = compile_seccomp(profile)
+        init.filter_follows = not init.seccomp
+    init.state = state.told("creating")
     init.task_files, init.cgroup_directory = options.membership.task_files, options.membership.directory
     init.is_attached = options.membership.attach is not None
     init.stdio = options.stdio
@@ -351,7 +353,7 @@ def _attend(
             continue
         elif message["stage"] == "namespaces":
             # "After step 2 in the lifecycle" (runtime.md, State), which these are steps 3 and 4 of.
-            told = {**state.told(), "status": "created", "pid": pid}
+            told = state.told("created", pid)
             run_hooks(spec, "prestart", told)
             run_hooks(spec, "createRuntime", told)
         else:
@@ -364,7 +366,7 @@ def _attend(
 def _hand_listener_over(state: State, spec: Mapping[str, Any], number: int, channel: Channel) -> None:
     from .listener import hand_over  # few profiles notify
 
-    told = {**state.told(), "status": "creating", "pid": state.pid}
+    told = state.told("creating", state.pid)
     hand_over(spec["linux"]["seccomp"], told, pid=state.pid, number=number, release=channel.release)
 
 

@@ -23,6 +23,7 @@ from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWUSER, CLONE_PARENT, NAM
 from ..linux.openat2 import Root
 from ..linux.process import in_user_namespace, is_alive
 from ..linux.seccomp_profile import SECCOMP_FILTER_FLAG_NEW_LISTENER as NEW_LISTENER
+from ..linux.seccomp_profile import parse_flags
 from ..linux.trampoline import Birth
 from .channel import Channel
 from .create import Membership, compile_seccomp
@@ -72,7 +73,8 @@ def enter_container(
             prepare_entry(process, state.pid, options.stdio)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
         init.in_user_namespace |= in_user_namespace()
-        init.seccomp, init.seccomp_flags = compile_seccomp(spec)
+        if profile := init.linux.get("seccomp"):
+            init.seccomp, init.seccomp_flags = compile_seccomp(profile), parse_flags(profile)
         init.preserve_fds = options.preserve_fds
         init.debug = options.debug is not None
         init.before = _plan_before(state, init)

@@ -62,7 +62,7 @@ def _tell_init(state: State, fifo: int) -> None:
     poll.register(fifo, 0)
     # POLLERR: the init has closed its end, by exec or by ending. Hooks have timeouts of their own.
     if not poll.poll(_EXEC_TIMEOUT * 1000):
-        if not (state.spec().get("hooks") or {}).get("startContainer"):
+        if not state.hooks().get("startContainer"):
             raise RuntimeFailed(f"container {state.id!r} was told to start, but has not in {_EXEC_TIMEOUT:g} s")
         poll.poll()
 
@@ -121,12 +121,12 @@ def delete_state(state: State, cgroups: Cgroups | None, *, force: bool, warn: Ca
     if cgroups is not None and state.cgroups_path:
         cgroups.kill(state.cgroups_path)
         cgroups.destroy(state.cgroups_path)
-    spec: dict[str, Any] = {}
+    hooks: dict[str, Any] = {}
     with suppress(StateCorrupt):  # a bundle that is gone takes its hooks along
-        spec = state.spec()
-    told = {**state.told(), "status": "stopped", "pid": 0}
+        hooks = state.hooks()
+    told = state.told("stopped")
     state.remove()
-    if (spec.get("hooks") or {}).get("poststop"):
+    if hooks.get("poststop"):
         from .hooks import run_poststop  # most containers have none
 
-        run_poststop(spec, told, warn)
+        run_poststop({"hooks": hooks}, told, warn)

@@ -37,11 +37,16 @@ class Runtime:
         self.rootless = False
         self.debug: Callable[[str], None] | None = None
         self.warn: Callable[[str], None] = lambda message: None
+        self._cgroups: dict[bool, Cgroups] = {}
 
     def cgroups(self, cgroups_path: str) -> Cgroups:
+        """Looked for once, for paths and for scopes: hierarchies are not mounted elsewhere while we are at work."""
         from ..cgroup.manager import open_cgroups  # state and start have no need of cgroups
 
-        return open_cgroups(self.instance, cgroups_path)
+        scope = not cgroups_path.startswith("/")
+        if scope not in self._cgroups:
+            self._cgroups[scope] = open_cgroups(self.instance, cgroups_path)
+        return self._cgroups[scope]
 
     def state(self, identity: str) -> State:
         return load_state(self.root, identity)
@@ -64,13 +69,13 @@ class Runtime:
         if notify:
             with Descriptor(os.pidfd_open(state.pid)) as pidfd:
                 notify.serve(pidfd) if attached else notify.wait_ready(pidfd, state.pid)
-        hooks = state.spec().get("hooks") or {}
+        hooks = state.hooks()
         if hooks.get("poststart"):
             from .hooks import run_hooks  # most containers have none
 
             try:
                 # Its program has been executed, whether or not it has ended since.
-                run_hooks(state.spec(), "poststart", {**state.told(), "status": "running", "pid": state.pid})
+                run_hooks({"hooks": hooks}, "poststart", state.told("running", state.pid))
             except RuntimeFailed:
                 self.delete(identity, force=True)
                 raise

@@ -11,7 +11,7 @@ import sys
 from ..cgroup.place import is_scope, place_container
 from ..cgroup.resources import Resources
 from ..errors import Conflict, KernelError, RuntimeFailed
-from ..linux.files import write_atomic
+from ..linux.files import read_whole, write_atomic
 from ..linux.inherited import set_child_subreaper
 from ..linux.process import in_user_namespace
 from .config.validate import read_config
@@ -243,10 +243,8 @@ def _properties(spec: dict[str, Any], cgroups_path: str) -> list[Property]:
 
 def _keep_spec(state: State, bundle: str) -> None:
     """What is changed in config.json from here on has no effect on the container (runtime-spec, Lifecycle, 2)."""
-    with open(os.path.join(bundle, "config.json"), "rb") as source:
-        content = source.read()
-    with open(os.path.join(state.directory, SPEC_FILE), "wb") as kept:
-        kept.write(content)
+    content = read_whole(os.path.join(bundle, "config.json"))
+    write_atomic(os.path.join(state.directory, SPEC_FILE), content, durable=False)
 
 
 def check_terminal(terminal: bool, detach: bool, console_socket: str) -> None:

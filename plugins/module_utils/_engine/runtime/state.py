@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 
 from ..errors import Conflict, InvalidOption, NotFound, StateCorrupt
-from ..linux.files import list_directory, read_json, remove_if_exists, write_json
+from ..linux.files import list_directory, read_json, read_whole, remove_if_exists, write_json
 from ..linux.lean import loads, suppress
 from ..linux.process import is_alive
 
@@ -90,13 +90,16 @@ class State:
             return "created"
         return "paused" if is_frozen(self.values.get("freezer") or "") else "running"
 
-    def told(self) -> dict[str, Any]:
-        """The state as ``state`` prints it and hooks read it."""
-        status = self.status()
+    def told(self, status: str = "", pid: int = 0) -> dict[str, Any]:
+        """The state as ``state`` prints it and hooks read it; whoever knows ``status`` and ``pid`` need not have the
+        kernel asked."""
+        if not status:
+            status = self.status()
+            pid = self.pid if status in ("created", "running", "paused") else 0
         told = {
             "ociVersion": OCI_VERSION,
             "id": self.id,
-            "pid": self.pid if status in ("created", "running", "paused") else 0,
+            "pid": pid,
             "status": status,
             "bundle": self.bundle,
             "rootfs": self.values["rootfs"],
@@ -113,10 +116,13 @@ class State:
         try:
             if not os.path.exists(path):
                 path = os.path.join(self.bundle, "config.json")
-            with open(path, "rb") as file:
-                return dict(loads(file.read()))
+            return dict(loads(read_whole(path)))
         except (OSError, ValueError) as error:
             raise StateCorrupt(path, str(error)) from error
+
+    def hooks(self) -> dict[str, Any]:
+        """The hooks of that configuration. Most containers have none, and then it is not read for them."""
+        return {} if self.values.get("hooks") is False else self.spec().get("hooks") or {}
 
     def has_own_pids(self) -> bool:
         """Whether the end of the init is the end of all, because the pid namespace is the container's own."""

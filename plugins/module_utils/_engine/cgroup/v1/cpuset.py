@@ -68,11 +68,18 @@ def write_cpuset(directory: str, cpu: Mapping[str, Any]) -> None:
             write_setting(f"linux.resources.cpu.{name}", directory, file, cpu[name], because=_BECAUSE)
 
 
-def inherit_cpuset(directory: str) -> None:
-    """Give a new cpuset its parent's processors and memory nodes."""
+def inherit_cpuset(mount: str, relative: str) -> None:
+    """Give a new cpuset its parent's processors and memory nodes. The parents too, also those that were there: whoever
+    made them may have been killed just after."""
     for file in (CPUS, MEMS):
-        if not read_value(f"{directory}/{file}"):
-            write_limit(f"{directory}/{file}", _parent_value(directory, file), because=_BECAUSE)
+        directory, held = mount, ""
+        for part in relative.split("/"):
+            parent, directory = directory, f"{directory}/{part}"
+            value = read_value(f"{directory}/{file}")
+            if not value:
+                value = held or read_value(f"{parent}/{file}") or ""
+                write_limit(f"{directory}/{file}", value, because=_BECAUSE)
+            held = value
 
 
 def _parent_value(directory: str, file: str) -> str:

@@ -119,15 +119,13 @@ class V1(Cgroups):
         relative = self._relative(cgroups_path)
         check_resources(resources, self._mount_of, self._unified_controllers())
         refuse_taken(cgroups_path, self.processes(cgroups_path), frozen=self.is_frozen(cgroups_path))
-        mounts = self._mounts_of(cgroups_path)
-        # One that was there is whoever's made it.
-        made = [mount for mount in mounts if not os.path.isdir(f"{mount}/{relative}")]
+        made: list[str] = []  # one that was there is whoever's made it
         try:
             if self._units and is_scope(cgroups_path):
                 from ..scope import start_keeper  # hosts with systemd alone
 
                 self._keeper = start_keeper(self._units, cgroups_path, resources, properties, v1=True)
-            self._make(relative, mounts)
+            self._make(relative, self._mounts_of(cgroups_path), made)
             self._hand_on(relative, resources)
             write_resources(self.directories(cgroups_path), self._unified_directory(relative), resources)
         except BaseException:
@@ -192,6 +190,8 @@ class V1(Cgroups):
         return list_pids(f"{self._list_mount()}/{self._relative(cgroups_path)}")
 
     def kill(self, cgroups_path: str) -> None:
+        if not self.processes(cgroups_path):
+            return
         # Frozen processes cannot fork away from the list; they die of the signal when they are thawed.
         freezer = self._freezer(cgroups_path)
         if freezer:
@@ -281,12 +281,12 @@ class V1(Cgroups):
 
         return [MEMORY, CPU, CPUSET, PIDS]
 
-    def _make(self, relative: str, mounts: Sequence[str]) -> None:
-        """Make the directory in every tree where it is missing."""
+    def _make(self, relative: str, mounts: Sequence[str], made: list[str]) -> None:
+        """Make the directory in every tree where it is missing; ``made`` is told which those are."""
         cpuset = self._mount_of.get("cpuset")
         for mount in mounts:
             try:
-                make_cgroups(mount, relative)
+                made += [mount] if make_cgroups(mount, relative) else []
             except OSError as error:
                 if mount == self._unified:
                     continue  # read-only, or a process is in the way of it: v1 has all that is asked for
@@ -294,11 +294,7 @@ class V1(Cgroups):
             if mount == cpuset:
                 from .cpuset import inherit_cpuset  # hosts with that controller
 
-                # The parents too, also those that were there: whoever made them may have been killed just after.
-                directory = mount
-                for part in relative.split("/"):
-                    directory = f"{directory}/{part}"
-                    inherit_cpuset(directory)
+                inherit_cpuset(mount, relative)
 
     def _limit(self, relative: str, limits: Limits, mounts: Sequence[str]) -> None:
         """Make the directory in those trees, and set the limits."""
@@ -308,7 +304,7 @@ class V1(Cgroups):
         limits = normalise(limits)
         held = [controller for controller in self._controllers() if controller.name in self._mount_of]
         check_controllers(limits.wanted(), held, "looked for v1 mounts in /proc/self/mountinfo")
-        self._make(relative, mounts)
+        self._make(relative, mounts, [])
         for controller in held:
             apply_limits(controller, f"{self._mount_of[controller.name]}/{relative}", limits)
 
@@ -325,7 +321,9 @@ class V1(Cgroups):
         return next(self._mount_of[name] for name in ("freezer", "pids", *self._mount_of) if name in self._mount_of)
 
     def _tidy(self) -> None:
-        """Remove the directory of the instance where it is empty."""
+        """Remove the directory of the instance where it is empty. What is left in one tree has been in all: whoever
+        removes the last of it comes here again."""
         with suppress(PermissionError):  # it is root's, and we are an ordinary user
             for mount in self._mounts_of("/"):
-                remove_cgroup(f"{mount}/{self.instance}")
+                if not remove_cgroup(f"{mount}/{self.instance}"):
+                    return

@@ -9,10 +9,11 @@ import errno
 import os
 
 from ...linux import mount as m
+from ...linux.files import read_whole
 from ...linux.lean import Descriptor
 from ...linux.mount import mount
 from ...linux.mount_api import make_mount, move_mount
-from ...linux.mount_setattr import has_mount_setattr
+from ...linux.mount_setattr import has_mount_setattr, mount_setattr
 from ...linux.openat2 import Root, fd_path
 from .mount_options import MountOptions
 from .operations import Operation
@@ -47,8 +48,9 @@ class MountCgroups(Operation):
         self.destination = destination
         self.fstype = fstype
         self.namespaced = namespaced
-        self.flags = options.flags | _FLAGS
-        self.propagation = options.propagation
+        options.flags |= _FLAGS
+        self.options = options
+        self.flags = options.flags
 
     def __str__(self) -> str:
         return f"mount the cgroups on {self.destination}"
@@ -64,26 +66,32 @@ class MountCgroups(Operation):
             else:
                 mount("cgroup", fd_path(fd), "tmpfs", self.flags & ~m.MS_RDONLY, "mode=755")
         with self.root.opened(self.destination) as fd:
-            if alone:
-                mount("none", fd_path(fd), flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
-            else:
-                self._fill(fd, hierarchies)
-            for propagation in self.propagation:
+            names = [] if alone else self._fill(fd, hierarchies)
+            self._restrict(fd, names)
+            for propagation in self.options.propagation:
                 mount("none", fd_path(fd), flags=propagation)
 
-    def _fill(self, directory: int, hierarchies: list[Hierarchy]) -> None:
-        """The directories in the tmpfs, which is new and ours: nobody can put a link in their place."""
+    def _fill(self, directory: int, hierarchies: list[Hierarchy]) -> list[str]:
+        """The directories in the tmpfs, which is new and ours: nobody can put a link in their place. Their names."""
+        names = []
         for hierarchy in hierarchies:
             name = os.path.basename(hierarchy.mount_point)
             os.mkdir(name, 0o755, dir_fd=directory)
-            target = f"{fd_path(directory)}/{name}"
-            self._mount(hierarchy, target)
-            # A flag given to the mount itself would be the super block's, which the host may share.
-            mount("none", target, flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
+            self._mount(hierarchy, f"{fd_path(directory)}/{name}")
+            names.append(name)
             for controller in name.split(",") if "," in name else ():
                 os.symlink(name, controller, dir_fd=directory)
-        if self.flags & m.MS_RDONLY:
-            mount("none", fd_path(directory), flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
+        return names
+
+    def _restrict(self, directory: int, names: list[str]) -> None:
+        """Give the mount at ``directory``, and those in it, their flags: to be read-only would, where it is asked of
+        mount(2), become the super block's, which the host may share."""
+        if has_mount_setattr():
+            attr_set, attr_clr = self.options.attributes()
+            mount_setattr(directory, attr_set, attr_clr & ~attr_set, recursive=True)
+            return
+        for target in (*(f"{fd_path(directory)}/{name}" for name in names), fd_path(directory)):
+            mount("none", target, flags=m.MS_REMOUNT | m.MS_BIND | self.flags)
 
     def _mount(self, hierarchy: Hierarchy, target: str) -> None:
         if self.namespaced or not hierarchy.mount_point:
@@ -112,10 +120,10 @@ def _mount_on_top(fstype: str, target: str) -> None:
 def observe_hierarchies() -> Iterator[Hierarchy]:
     """Every hierarchy that is mounted whole or in part below /sys/fs/cgroup, once."""
     paths = {}
-    for line in _read("/proc/self/cgroup").splitlines():
+    for line in os.fsdecode(read_whole("/proc/self/cgroup")).splitlines():
         number, controllers, path = line.split(":", 2)
         paths["" if number == "0" else controllers] = path
-    for line in _read("/proc/self/mountinfo").splitlines():
+    for line in os.fsdecode(read_whole("/proc/self/mountinfo")).splitlines():
         if " - cgroup" not in line:
             continue
         fields = line.split(" ")
@@ -135,18 +143,6 @@ def _relative(path: str, root: str) -> str:
     if root != "/" and (path + "/").startswith(root + "/"):
         path = path[len(root) :]
     return path.rstrip("/")
-
-
-def _read(path: str) -> str:
-    """All of a file of procfs, without the codecs of open()."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        parts = []
-        while part := os.read(fd, 1 << 16):
-            parts.append(part)
-        return os.fsdecode(b"".join(parts))
-    finally:
-        os.close(fd)
 
 
 def _mount_data(controllers: str) -> str:

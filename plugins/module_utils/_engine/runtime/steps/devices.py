@@ -90,8 +90,7 @@ class LimitDevices(Operation):
         elif self.v1:
             devices = parse_devices(self.rules)
             write_file(f"{self.v1}/devices.{'allow' if devices.allows else 'deny'}", "a")
-            for line in devices.lines():
-                write_file(f"{self.v1}/devices.{'deny' if devices.allows else 'allow'}", line)
+            write_file(f"{self.v1}/devices.{'deny' if devices.allows else 'allow'}", *devices.lines())
 
 
 class Directories:

@@ -125,11 +125,12 @@ class SetOomScore(Operation):
                 raise
 
 
-def write_file(path: str, content: str) -> None:
-    """One open(2), one write(2). Raises OSError with ``path``."""
+def write_file(path: str, *contents: str) -> None:
+    """One open(2), and one write(2) for each. Raises OSError with ``path``."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
-        os.write(fd, content.encode())
+        for content in contents:
+            os.write(fd, content.encode())
     except OSError as error:
         raise OSError(error.errno, error.strerror, path) from error
     finally:

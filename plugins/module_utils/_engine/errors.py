@@ -131,10 +131,11 @@ class Unsupported(EngineError):
 
 
 class ProgramFailed(EngineError):
-    """A program of the host ended with an error."""
+    """A program of the host ended with an error; ``output`` is what it had written to its standard output."""
 
-    def __init__(self, argv: Sequence[str], status: int, stderr: str) -> None:
+    def __init__(self, argv: Sequence[str], status: int, stderr: str, output: bytes = b"") -> None:
         self.status = status
+        self.output = output
         last = stderr.strip().splitlines()[-1:] or ["no message"]
         super().__init__(f"{argv[0]} failed with status {status}: {last[0]}")
 

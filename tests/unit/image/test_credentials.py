@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import RegistryError
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.credentials import find_credentials
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.credentials import (
+    Credentials,
+    find_credentials,
+)
 
 
 def auth(user: str, password: str) -> dict[str, str]:
@@ -46,16 +49,16 @@ def test_the_longest_prefix_wins_and_docker_hub_has_its_own_key(home: Path) -> N
             "https://index.docker.io/v1/": auth("hub", "h"),
         },
     )
-    assert find_credentials("quay.io", "team/app") == ("team", "s")
-    assert find_credentials("quay.io", "teamwork/app") == ("all", "p:q")
-    assert find_credentials("docker.io", "library/nginx") == ("hub", "h")
+    assert find_credentials("quay.io", "team/app") == Credentials("team", "s")
+    assert find_credentials("quay.io", "teamwork/app") == Credentials("all", "p:q")
+    assert find_credentials("docker.io", "library/nginx") == Credentials("hub", "h")
     assert find_credentials("evil.io", "team/app") is None
 
 
 def test_podmans_file_comes_before_dockers(home: Path) -> None:
     write(home / ".docker/config.json", {"quay.io": auth("docker", "")})
     write(home / "run/containers/auth.json", {"quay.io": auth("podman", "")})
-    assert find_credentials("quay.io", "x") == ("podman", "")
+    assert find_credentials("quay.io", "x") == Credentials("podman", "")
 
 
 def test_a_damaged_login_names_the_file_and_not_the_secret(home: Path) -> None:

@@ -27,7 +27,8 @@ from .manifest import (
     parse_platforms,
 )
 from .platform import check_platform, choose_platform
-from .registry.client import Document, Registry
+from .registry.client import Registry
+from .registry.documents import Document
 from .store import Store, verify, write_store
 from .trust.remote import check_remote
 

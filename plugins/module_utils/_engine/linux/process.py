@@ -38,7 +38,7 @@ def run_program(
         if status is None:
             raise ProgramFailed(argv, -signal.SIGKILL, f"not done after {timeout:g} s")
         if status != 0:
-            raise ProgramFailed(argv, status, _content(streams[2]).decode(errors="replace"))
+            raise ProgramFailed(argv, status, _content(streams[2]).decode(errors="replace"), _content(streams[1]))
         return _content(streams[1])
     finally:
         for fd in streams:

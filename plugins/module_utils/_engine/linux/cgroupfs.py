@@ -45,9 +45,16 @@ class Hierarchy:
 
 
 def observe_hierarchies() -> list[Hierarchy]:
-    """The hierarchies that this process can reach, in the order of their mounts."""
-    text = os.fsdecode(read_whole("/proc/self/mountinfo"))
-    return [hierarchy for hierarchy, device in parse_mountinfo(text) if _is_on_top(hierarchy.mount, device)]
+    """The hierarchies that this process can reach, in the order of their mounts.
+
+    Of one that is mounted more than once, the first mount: others are in a chroot, or the root of a container.
+    """
+    found: dict[tuple[object, ...], Hierarchy] = {}
+    for hierarchy, device in parse_mountinfo(os.fsdecode(read_whole("/proc/self/mountinfo"))):
+        key = hierarchy.version, hierarchy.controllers, hierarchy.name
+        if key not in found and _is_on_top(hierarchy.mount, device):
+            found[key] = hierarchy
+    return list(found.values())
 
 
 def parse_mountinfo(text: str) -> list[tuple[Hierarchy, str]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from ..errors import InvalidOption
+from ..linux.cgroupfs import observe_hierarchies
 from ..linux.lean import suppress
 from ..linux.mount import MNT_DETACH, umount2
 from ..linux.namespaces import CLONE_NEWNS, setns
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
 
 
 def check_shared_mounts(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> None:
-    """Refuse what would change the files of others, or be taken for the host's cgroups. Raises InvalidOption."""
+    """Refuse what would change the files of others, or be taken for the host's cgroups. Raises InvalidOption.
+
+    Of hierarchies that the host has, whoever looks for them meets the host's own mount first (cgroupfs.py).
+    """
     for index, entry in enumerate(spec.get("mounts") or ()):
-        if entry.get("type") in ("cgroup", "cgroup2"):
-            where, expected = f"mounts[{index}].type", "no cgroups without a mount namespace in linux.namespaces"
-            raise InvalidOption(where, entry["type"], expected)
+        if entry.get("type") == "cgroup2" and not any(found.version == 2 for found in observe_hierarchies()):
+            expected = "cgroups that the host has mounted, or a mount namespace in linux.namespaces"
+            raise InvalidOption(f"mounts[{index}].type", "cgroup2", expected)
     for name in ("maskedPaths", "readonlyPaths", "rootfsPropagation"):
         if linux.get(name):
             raise InvalidOption(f"linux.{name}", linux[name], "nothing without a mount namespace in linux.namespaces")

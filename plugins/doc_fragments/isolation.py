@@ -72,15 +72,19 @@ gidmap:
   elements: str
 pid_mode:
   description:
-    - Whether the container sees its own processes only, or with V(host) all of the host's.
+    - Which processes the container sees. With V(private) its own only, with V(host) all of the host's, with
+      V(container:NAME) those of another container of this host, whose first process is its first, too.
+    - The other container must run, or be started by the same task, which starts it first. When it has another process,
+      because it was made anew or started again, containers that have joined it are restarted by their task, also in
+      check mode; where it ends, all processes in its namespace end with it.
+    - A container that others run in is neither stopped nor removed, unless the same task does that to them.
   type: str
-  choices: [private, host]
   default: private
 ipc_mode:
   description:
-    - Whether the container has IPC objects and a C(/dev/shm) of its own, or with V(host) the host's.
+    - Whose IPC objects and C(/dev/shm) the container has. With V(private) its own, with V(host) the host's, with
+      V(container:NAME) those of another container, to which applies what C(pid_mode) says of it.
   type: str
-  choices: [private, host]
   default: private
 uts:
   description:

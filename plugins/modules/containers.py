@@ -42,6 +42,16 @@ EXAMPLES = r"""
           QUEUE: "http://web/queue"
         userns: auto
         cap_drop: [ALL]
+
+- name: Look at what a database does from a container beside it
+  stowage.engine.containers:
+    containers:
+      - name: db
+        image: db:1
+      - name: profiler
+        image: profiler:1
+        pid_mode: "container:db"
+        ipc_mode: "container:db"
 """
 
 RETURN = r"""

@@ -18,6 +18,7 @@ from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
 from .exposure import apply_names, apply_ports, forwards_of, names_told, write_container_files
 from .image.layer.directories import lower_directories
 from .image.observe import observe_image
+from .joins import observe_stale, refuse_joined
 from .linux.files import list_directory
 from .model.container import Container, ContainerState
 from .model.network import bridge_name
@@ -32,6 +33,7 @@ from .plan.container import (
     StopContainer,
     UpdateContainer,
 )
+from .plan.joining import in_waves
 from .shim.bundle import prepare_container, remove_bundle, save_definition
 from .shim.launch import (
     Born,
@@ -108,7 +110,11 @@ def observe_containers(
         published = zip(found.ports, forwards_of(found))
         ports = tuple(port for port, forward in published if forward in forwards)
         told = names_told(paths, found, networks, known)
-        states[found.name] = replace(state, container=replace(found, networks=joined, ports=ports, names_told=told))
+        states[found.name] = replace(
+            state,
+            container=replace(found, networks=joined, ports=ports, names_told=told),
+            stale=observe_stale(state, states),
+        )
     return states
 
 
@@ -125,10 +131,13 @@ def apply_containers(site: Site, changes: Iterable[Change], tell: Progress) -> N
         tell(str(change))
     stopping = [change for change in changes if isinstance(change, _STOPPING)]
     _withdraw(stopping, site)
-    _stop(stopping, site, failures)
+    for wave in reversed(in_waves({change.current.container.name: change.current.container for change in stopping})):
+        _stop([change for change in stopping if change.current.container.name in wave], site, failures)
     _remove([change for change in changes if isinstance(change, (RemoveContainer, RecreateContainer))], site, failures)
     _update([change for change in changes if isinstance(change, UpdateContainer)], site, failures)
-    _start([change for change in changes if isinstance(change, _STARTING)], site, failures, tell)
+    starting = {change.desired.name: change for change in changes if isinstance(change, _STARTING)}
+    for wave in in_waves({name: change.desired for name, change in starting.items()}):
+        _start([starting[name] for name in wave], site, failures, tell)
     expose(site, ports=any(_has_ports(change) for change in changes))
     if failures:
         raise RuntimeFailed("; ".join(_told(name, why) for name, why in sorted(failures.items())))
@@ -164,8 +173,12 @@ def expose(site: Site, *, ports: bool) -> None:
     apply_names(site.paths, site.networks, states)
 
 
-def _check(site: Site, changes: Iterable[Change]) -> None:
+def _check(site: Site, changes: Sequence[Change]) -> None:
     """Refuse what would fail halfway, before anything is changed."""
+    ending = [c.current.container.name for c in changes if isinstance(c, (StopContainer, RemoveContainer))]
+    if ending:
+        states = observe_runtime(site.paths, site.cgroups)
+        refuse_joined(ending, {change.subject.partition(" ")[2] for change in changes}, states)
     for change in changes:
         if isinstance(change, _STARTING):
             for volume in change.desired.volumes:

@@ -21,6 +21,7 @@ from .exposure import apply_names
 from .image.build.recipe import assemble_image, resolve_recipe
 from .image.gc import remove_image
 from .image.observe import observe_images
+from .joins import check_joins
 from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
@@ -149,6 +150,7 @@ class Host:
             else ((), ()),
             absent=self.absent,
         )
+        check_joins(desired, containers, self.absent)
         for name, container in desired.items():
             if container is not None:
                 current = containers[name].container if name in containers else None

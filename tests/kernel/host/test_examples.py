@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.stowage.engine.plugins.modules import container, containers
 from tests.kernel.host.world import SLEEPER, image_task
 
-IMAGES = (image_task("site:1"), image_task("worker:7"))
+IMAGES = tuple(map(image_task, ("site:1", "worker:7", "db:1", "profiler:1")))
 NEEDS = [
     pytest.mark.skipif(not os.path.exists("/dev/net/tun"), reason="this host has no /dev/net/tun"),
     pytest.mark.skipif(shutil.which("runc") is None, reason="runc is not installed"),

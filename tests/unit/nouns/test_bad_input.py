@@ -232,8 +232,24 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("container", {"userns": "map", "uidmap": ["1:5:9"]}, "uidmap", ["1:5:9"], "container's root"),
     ("container", {"userns": "auto", "pid_mode": "host"}, "pid_mode", "host", "private with userns: auto"),
     ("container", {"userns": "auto", "ipc_mode": "host"}, "ipc_mode", "host", "private with userns: auto"),
+    (
+        "container",
+        {"userns": "map", "uidmap": ["0:5:9"], "ipc_mode": "container:db"},
+        "ipc_mode",
+        "container:db",
+        "over an",
+    ),
+    *(
+        ("container", {option: mode}, option, mode, "private, host, or container: and the name of a container")
+        for option in ("pid_mode", "ipc_mode")
+        for mode in ("", "shareable", "Host", "container", "host:db")
+    ),
+    ("container", {"pid_mode": "container:"}, "pid_mode", "", "letters, digits"),
+    ("container", {"ipc_mode": "container:a/b"}, "ipc_mode", "a/b", "letters, digits"),
+    ("container", {"name": "web", "pid_mode": "container:web"}, "pid_mode", "container:web", "another container"),
     ("container", {"uts": "host", "hostname": "web"}, "hostname", "web", "nothing with uts: host"),
     ("container", {"init": True, "pid_mode": "host"}, "init", True, "false with pid_mode: host"),
+    ("container", {"init": True, "pid_mode": "container:db"}, "init", True, "where process 1 is another container's"),
     # Devices, limits and settings
     *(
         ("container", {"devices": [device]}, "devices", device, "/dev/on_host[:/dev/in_container][:rwm]")
@@ -257,6 +273,7 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("container", {"shm_size": "1K"}, "shm_size", "1K", "at least 4096 bytes"),
     ("container", {"shm_size": "unlimited"}, "shm_size", "unlimited", "such as 64M"),
     ("container", {"shm_size": "1M", "ipc_mode": "host"}, "shm_size", "1M", "nothing with ipc_mode: host"),
+    ("container", {"shm_size": "1M", "ipc_mode": "container:db"}, "shm_size", "1M", "is another container's"),
     *(
         ("container", {"ulimits": [ulimit]}, "ulimits", ulimit, "name:soft[:hard]")
         for ulimit in ("", "nofile", "files:1", "nofile:", "nofile:a", "nofile:1:2:3", "nofile:1:-2", "RLIMIT_NOFILE:1")
@@ -274,6 +291,13 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
         "sysctls",
         "kernel.shmmax",
         "is the host's here",
+    ),
+    (
+        "container",
+        {"sysctls": {"kernel.shmmax": 1}, "ipc_mode": "container:db"},
+        "sysctls",
+        "kernel.shmmax",
+        "is another container's here",
     ),
     ("container", {"sysctls": {"net.a": "1\n2"}}, "sysctls: net.a", "1\n2", "one line"),
 ]

@@ -21,6 +21,10 @@ def build(hint: Any, value: Any, place: str = "") -> Any:
         return None if value is None else build(next(part for part in parts if part is not type(None)), value, place)
     if is_dataclass(hint):
         return _build_dataclass(hint, value, place)
+    if origin is dict:
+        return {
+            name: None if item is None else build(parts[1], item, f"{place}.{name}") for name, item in value.items()
+        }
     if origin is tuple:
         if isinstance(value, dict):
             value = [list(pair) for pair in value.items()]

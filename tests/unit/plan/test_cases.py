@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Plans by example: every folder cases/<noun>/<case>/ is a test.
 
-- ``current.yml``: what the host has; no file: nothing. ``desired.yml``: what is wanted; no file: its absence.
+- ``current.yml``: what the host has; no file: nothing. ``desired.yml``: what is wanted; no file: its absence. Of
+  ``containers`` both are by name, and null is absence.
 - ``orders.yml``: further arguments of the plan, such as ``restart: true``; seldom there.
 - ``changes.yml``: the changes that the plan must yield, in order, each with change, before, after and summary.
 
@@ -29,6 +30,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.cgroup
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.container import plan_container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.engine import plan_engine
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.joining import plan_containers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.network import plan_network
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.policy import plan_policy
 from tests.unit.plan.model_from_yaml import build
@@ -36,9 +38,10 @@ from tests.unit.plan.model_from_yaml import build
 CASES = Path(__file__).parent / "cases"
 FILES = {"current.yml", "desired.yml", "orders.yml", "changes.yml"}
 # The plan of each noun, and what its desired and its current state are.
-NOUNS: dict[str, tuple[Callable[..., Any], type, type]] = {
+NOUNS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "cgroup": (plan_cgroup, Cgroup, Cgroup),
     "container": (plan_container, Container, ContainerState),
+    "containers": (plan_containers, dict[str, Container], dict[str, ContainerState]),
     "engine": (plan_engine, Engine, Engine),
     "image": (plan_image, Image, Image),
     "network": (plan_network, Network, Network),

@@ -104,6 +104,7 @@ def container_is_as_wanted(desired: Container, state: ContainerState) -> bool:
         and dict(desired.env) == dict(found.env)
         and cgroup_is_as_wanted(Cgroup("", desired.limits), Cgroup("", found.limits))
         and desired.running in (None, state.running)
+        and not (desired.running and state.running and state.stale)
     )
 
 
@@ -136,7 +137,11 @@ NOUNS = {
         plan_container,
         named(values_of(Container), name="web").map(wanted_container),
         st.builds(
-            ContainerState, named(values_of(Container), name="web"), pid=st.sampled_from([0, 7]), exit_code=st.just(1)
+            ContainerState,
+            named(values_of(Container), name="web"),
+            pid=st.sampled_from([0, 7]),
+            exit_code=st.just(1),
+            stale=st.sampled_from([(), ("pid_mode",)]),
         ),
         container_is_as_wanted,
         state_of,
@@ -177,7 +182,7 @@ def _one_field_from(value: Any, other: Any) -> list[Any]:
         changed = [
             replace(value, container=container) for container in _one_field_from(value.container, other.container)
         ]
-        return [*changed, replace(value, pid=other.pid)]
+        return [*changed, replace(value, pid=other.pid), replace(value, stale=other.stale)]
     return [replace(value, **{field.name: getattr(other, field.name)}) for field in fields(value)]
 
 

@@ -19,7 +19,7 @@ from ..._engine.model.container import Attachment, Container, ContainerState, Po
 from ..._engine.model.names import parse_name
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change, plain
-from ..._engine.plan.container import plan_container
+from ..._engine.plan.joining import plan_containers
 from ..run import Noun, Wanted
 from .isolation import ISOLATION_OPTIONS, check_isolation, parse_isolation
 from .values import (
@@ -222,14 +222,11 @@ class ContainerNoun(Noun):
         return host.resolve_containers(wanted)
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
-        for name, container in desired.items():
-            order = self.orders.get(name)
-            restart, recreate = (order.restart, order.recreate) if order else (False, False)
-            yield from plan_container(container, current.get(name), restart=restart, recreate=recreate)
+        orders = {name: {"restart": one.restart, "recreate": one.recreate} for name, one in self.orders.items()}
+        yield from plan_containers(desired, current, orders)
 
     def plan_again(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
-        for name, container in desired.items():
-            yield from plan_container(container, current.get(name))
+        yield from plan_containers(desired, current)
 
     def tell(self, thing: ContainerState) -> dict[str, Any]:
         """Of the environment the names alone: values are often secret, and results end up in logs."""

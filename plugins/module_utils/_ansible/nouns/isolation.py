@@ -14,7 +14,8 @@ from typing import Any
 
 from ..._engine.errors import InvalidOption
 from ..._engine.model.cgroup import UNLIMITED
-from ..._engine.model.container import DEFAULT_SHM_SIZE, Container, Device, IdMap, Namespaces, Security, Ulimit
+from ..._engine.model.container import DEFAULT_SHM_SIZE, JOIN, Container, Device, IdMap, Namespaces, Security, Ulimit
+from ..._engine.model.names import parse_name
 from ..._engine.model.sysctl import namespace_of_sysctl
 from .values import parse_inside, parse_pairs, parse_size
 
@@ -28,8 +29,8 @@ ISOLATION_OPTIONS: dict[str, Any] = {
     "userns": {"type": "str", "choices": ["keep", "auto", "map"], "default": "keep"},
     "uidmap": {"type": "list", "elements": "str"},
     "gidmap": {"type": "list", "elements": "str"},
-    "pid_mode": {"type": "str", "choices": ["private", "host"], "default": "private"},
-    "ipc_mode": {"type": "str", "choices": ["private", "host"], "default": "private"},
+    "pid_mode": {"type": "str", "default": "private"},
+    "ipc_mode": {"type": "str", "default": "private"},
     "uts": {"type": "str", "choices": ["private", "host"], "default": "private"},
     "devices": {"type": "list", "elements": "str"},
     "device_cgroup_rules": {"type": "list", "elements": "str"},
@@ -78,8 +79,12 @@ def check_isolation(container: Container) -> None:
     namespaces = container.namespaces
     if container.hostname and namespaces.uts == "host":
         raise InvalidOption("hostname", container.hostname, "nothing with uts: host, where the name is the host's")
-    if container.init and namespaces.pid_mode == "host":
-        raise InvalidOption("init", True, "false with pid_mode: host, where process 1 is the host's")
+    mode = namespaces.pid_mode
+    if container.init and mode != "private":
+        raise InvalidOption("init", True, f"false with pid_mode: {mode}, where process 1 is {_whose(mode)}")
+    for option, name in namespaces.joined.items():
+        if name == container.name:
+            raise InvalidOption(option, JOIN + name, "the name of another container")
 
 
 def _each(option: str, given: Iterable[str] | None, parse: Callable[[str], Any], key: Callable[[Any], str]) -> Any:
@@ -152,19 +157,32 @@ def _parse_namespaces(params: Mapping[str, Any]) -> Namespaces:
         raise InvalidOption("uidmap", params["uidmap"], "with userns: map, ids as container:host:how many")
     uid_map = _parse_id_map("uidmap", params["uidmap"]) if params["uidmap"] else ()
     gid_map = _parse_id_map("gidmap", params["gidmap"]) if params["gidmap"] else uid_map
-    for name in ("pid_mode", "ipc_mode"):
-        if userns != "keep" and params[name] == "host":
+    modes = {name: _parse_mode(name, params[name]) for name in ("pid_mode", "ipc_mode")}
+    for name, mode in modes.items():
+        if userns != "keep" and mode != "private":
             raise InvalidOption(
-                name, "host", f"private with userns: {userns}, whose root has no rights over the host's"
+                name, mode, f"private with userns: {userns}, whose root has no rights over {_whose(mode)}"
             )
     return Namespaces(
         userns=userns,
         uid_map=uid_map,
         gid_map=gid_map,
-        pid_mode=params["pid_mode"],
-        ipc_mode=params["ipc_mode"],
+        **modes,
         uts=params["uts"],
     )
+
+
+def _parse_mode(option: str, text: str) -> str:
+    """``private``, ``host``, or ``container:`` and a name."""
+    if text in ("private", "host"):
+        return text
+    if not text.startswith(JOIN):
+        raise InvalidOption(option, text, "private, host, or container: and the name of a container")
+    return JOIN + parse_name(option, text[len(JOIN) :])
+
+
+def _whose(mode: str) -> str:
+    return "the host's" if mode == "host" else "another container's"
 
 
 def _parse_id_map(option: str, given: Iterable[str]) -> IdMap:
@@ -219,8 +237,9 @@ def _parse_shm_size(text: str | None, namespaces: Namespaces) -> int:
         return DEFAULT_SHM_SIZE
     if size == UNLIMITED:
         raise InvalidOption("shm_size", text, "a size such as 64M")
-    if namespaces.ipc_mode == "host":
-        raise InvalidOption("shm_size", text, "nothing with ipc_mode: host, where /dev/shm is the host's")
+    mode = namespaces.ipc_mode
+    if mode != "private":
+        raise InvalidOption("shm_size", text, f"nothing with ipc_mode: {mode}, where /dev/shm is {_whose(mode)}")
     return size
 
 
@@ -253,8 +272,9 @@ def _parse_sysctls(given: Mapping[str, Any] | None, namespaces: Namespaces) -> t
         if not namespace:
             expected = "a setting of a namespace (net.*, fs.mqueue.*, kernel.shm*, ...); this one is the whole host's"
             raise InvalidOption("sysctls", name, expected)
-        if shared.get(namespace) == "host":
-            raise InvalidOption("sysctls", name, f"nothing of the {namespace} namespace, which is the host's here")
+        mode = shared.get(namespace, "private")
+        if mode != "private":
+            raise InvalidOption("sysctls", name, f"nothing of the {namespace} namespace, which is {_whose(mode)} here")
         if "\n" in value:
             raise InvalidOption(f"sysctls: {name}", value, "one line")
     return pairs

@@ -11,6 +11,8 @@ from .cgroup import Limits
 
 # docker's (moby, daemon/config).
 DEFAULT_SHM_SIZE = 64 << 20
+# Before the name of a container whose namespace another joins, as docker has it.
+JOIN = "container:"
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ IdMap = tuple[tuple[int, int, int], ...]
 class Namespaces:
     """Whose ids, processes, IPC objects and host name a container has: its own (``private``), or the ``host``'s.
 
+    ``pid_mode`` and ``ipc_mode`` may also be ``container:`` and the name of the container whose they are.
     ``userns``: ``keep`` the host's ids; ``auto``, a range of its own that is chosen for it; ``map``, as the maps say.
     The maps are (id in the container, id on the host, how many); empty with ``keep``.
     """
@@ -112,6 +115,12 @@ class Namespaces:
         """The user and group ids on the host that the container's root has."""
         uid, gid = (next((o for i, o, _size in ids if i == 0), 0) for ids in (self.uid_map, self.gid_map))
         return uid, gid
+
+    @property
+    def joined(self) -> dict[str, str]:
+        """The containers whose namespaces it joins, by option."""
+        modes = {"pid_mode": self.pid_mode, "ipc_mode": self.ipc_mode}
+        return {option: mode[len(JOIN) :] for option, mode in modes.items() if mode.startswith(JOIN)}
 
 
 @dataclass(frozen=True)
@@ -159,7 +168,10 @@ class Container:
 
 @dataclass(frozen=True)
 class ContainerState:
-    """A container that was found on this host. ``pid`` is 0 unless it runs; ``exit_code`` is None until it ended."""
+    """A container that was found on this host. ``pid`` is 0 unless it runs; ``exit_code`` is None until it ended.
+
+    ``stale``: the options by which it joined namespaces of a container that has others by now, or none.
+    """
 
     container: Container
     pid: int = 0
@@ -167,6 +179,7 @@ class ContainerState:
     exit_code: int | None = None
     started_at: str = ""
     finished_at: str = ""
+    stale: tuple[str, ...] = ()
 
     @property
     def running(self) -> bool:

@@ -115,6 +115,21 @@ class RestartContainer(_FromState):
         return {"restart": "as ordered"}
 
 
+@dataclass(frozen=True)
+class RejoinContainer(RestartContainer):
+    """Stops and starts a container that is in namespaces which the container it joined has no longer, or soon."""
+
+    options: tuple[str, ...]
+
+    @property
+    def before(self) -> Fields:
+        return dict.fromkeys(self.options, "of an earlier process")
+
+    @property
+    def after(self) -> Fields:
+        return picked(self.desired.namespaces, self.options)
+
+
 class UpdateContainer(_FromState):
     """Changes a container in place; its process goes on."""
 
@@ -179,6 +194,8 @@ def plan_container(
         yield StopContainer(current, desired)
     elif not current.running and desired.running:
         yield StartContainer(current, desired)
+    elif current.running and current.stale and desired.running:
+        yield RejoinContainer(current, desired, current.stale)
     elif restart and current.running:
         yield RestartContainer(current, desired)
 

@@ -247,6 +247,13 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
         elif flag != CLONE_NEWCGROUP:  # unshared by the init, once it is in its cgroup
             flags |= flag
     cgroup = options.membership.open_birthplace()
+    if joined and options.as_sibling:
+        from .joining import join_namespaces  # few containers join any
+
+        # Whoever wants a sibling is there for it alone; of a helper their common parent would know nothing.
+        set_dumpable(False)
+        join_namespaces(paths)
+        joined = 0
     try:
         if not joined and not flags & CLONE_NEWTIME:
             pid, pidfd = clone3(flags, cgroup=cgroup)

@@ -57,7 +57,7 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
     rootfs = os.path.join(idmapped_stage(run) if container.namespaces.uid_map else bundle, "rootfs")
     found = observe_provisions(container)
     spec = oci_spec(container, rootfs=rootfs, run_directory=run, cgroups_path=cgroups_path, provisions=found)
-    validate_config(spec)
+    validate_config(spec, mounted=False)  # the creator does it once more
     for layer in layers:
         if not os.path.isdir(layer):
             raise InvalidOption("layers", layer, "the directory of an unpacked layer")
@@ -70,6 +70,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
             _give_away(os.path.join(bundle, "upper"), owner)
             # Its root is mounted there where only it sees it; runc looks for the directory on the host all the same.
             os.makedirs(os.path.join(idmapped_stage(run), "rootfs"), mode=0o700, exist_ok=True)
+        if container.namespaces.joined:
+            os.makedirs(os.path.join(run, "joined"), mode=0o700, exist_ok=True)
         for name in ETC_FILES:
             path = os.path.join(run, name)
             if not os.path.exists(path):

@@ -97,6 +97,10 @@ def _create(
         mount_idmapped_root(request)
     else:
         _mount_root(bundle, request["layers"])
+    if request["joined"]:
+        from .joined import mount_joined  # few containers join others
+
+        mount_joined(request)
     spec = read_config(bundle)
     _fill_user(spec, request["user"], request["groups"], bundle)
     answer = launcher.hear()

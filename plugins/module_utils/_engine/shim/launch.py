@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from ..cgroup.interface import Cgroups
+    from ..model.container import Container
     from ..paths import Paths
     from .solo import SoloMonitor
 
@@ -81,9 +82,12 @@ def create_containers(
     """
     cgroups = cgroups or open_cgroups(paths.instance)
     definitions: dict[str, Definition] = {}
+    requests = []
     for name in names:
         try:
-            definitions[name] = read_definition(paths, name)
+            definition = read_definition(paths, name)
+            requests.append(_request(paths, definition, patience))
+            definitions[name] = definition
         except EngineError as error:
             yield Failed(name, str(error))
     launcher = launcher or (Launcher(engine) if definitions else None)
@@ -92,7 +96,7 @@ def create_containers(
     try:
         if not definitions:
             return
-        launcher.tell({"containers": [_request(paths, definition, patience) for definition in definitions.values()]})
+        launcher.tell({"containers": requests})
         yield from _converse(launcher, definitions, _Answers(paths, cgroups))
     finally:
         launcher.close()
@@ -148,6 +152,7 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
         "groups": container.groups,
         "uid_map": container.namespaces.uid_map,
         "gid_map": container.namespaces.gid_map,
+        "joined": _joined(paths, container),
         "volumes": [
             (os.path.basename(idmapped_volume("", index)), volume.source)
             for index, volume in enumerate(container.volumes)
@@ -158,6 +163,14 @@ def _request(paths: Paths, definition: Definition, patience: float) -> dict[str,
         "cgroups_path": definition.cgroups_path,
         "patience": patience,
     }
+
+
+def _joined(paths: Paths, container: Container) -> list[tuple[str, str, int, int]]:
+    if not container.namespaces.joined:
+        return []
+    from .joined import find_joined  # few containers join others
+
+    return find_joined(paths, container)
 
 
 def _converse(

@@ -15,6 +15,7 @@ from ..cgroup.shares import shares_of_weight
 from ..linux.capabilities import CAPABILITIES, plan_capabilities
 from ..linux.seccomp_default import default_profile
 from ..model.cgroup import CPU_PERIOD, UNLIMITED
+from ..model.container import JOIN
 from ..runtime.config.defaults import DEFAULT_PATH, MASKED_PATHS, READONLY_PATHS
 from ..runtime.state import OCI_VERSION
 from ..runtime.steps.devices import NEEDED_RULES
@@ -77,7 +78,11 @@ def oci_spec(
         },
         "mounts": _mounts(container, rootfs, run_directory, found),
         "annotations": {"org.stowage.container": container.name, "org.stowage.image": container.image},
-        "linux": {"cgroupsPath": cgroups_path, **_namespaces(container), **_linux(container, capabilities, found)},
+        "linux": {
+            "cgroupsPath": cgroups_path,
+            **_namespaces(container, run_directory),
+            **_linux(container, capabilities, found),
+        },
     }
     if namespaces.uts == "private":
         spec["hostname"] = container.hostname or container.name
@@ -90,15 +95,18 @@ def oci_spec(
     return spec
 
 
-def _namespaces(container: Container) -> dict[str, Any]:
-    """The namespaces that are its own, and the ids of a user namespace."""
+def _namespaces(container: Container, run_directory: str) -> dict[str, Any]:
+    """The namespaces that are its own or joined, and the ids of a user namespace."""
     wanted = container.namespaces
     shared = {"pid": wanted.pid_mode, "ipc": wanted.ipc_mode, "uts": wanted.uts}
-    names = [name for name in _NAMESPACES if shared.get(name) != "host"]
+    entries = [{"type": name} for name in _NAMESPACES if shared.get(name) != "host"]
+    for entry in entries:
+        if shared.get(entry["type"], "").startswith(JOIN):
+            entry["path"] = joined_namespace(run_directory, entry["type"])
     if not wanted.uid_map:
-        return {"namespaces": [{"type": name} for name in names]}
+        return {"namespaces": entries}
     return {
-        "namespaces": [{"type": name} for name in (*names, "user")],
+        "namespaces": [*entries, {"type": "user"}],
         "uidMappings": _mappings(wanted.uid_map),
         "gidMappings": _mappings(wanted.gid_map),
     }
@@ -177,7 +185,7 @@ def _environment(container: Container) -> list[str]:
 
 
 def _mounts(container: Container, rootfs: str, run_directory: str, found: Provisions) -> list[dict[str, Any]]:
-    mounts = [_mount(container, *entry) for entry in _MOUNTS]
+    mounts = [_mount(container, run_directory, *entry) for entry in _MOUNTS]
     mounts += [_bind(f"{run_directory}/{name}", f"/etc/{name}") for name in ETC_FILES]
     mounts += [_tmpfs(text) for text in container.tmpfs]
     for index, volume in enumerate(container.volumes):
@@ -193,10 +201,14 @@ def _mounts(container: Container, rootfs: str, run_directory: str, found: Provis
     return mounts
 
 
-def _mount(container: Container, destination: str, fstype: str, source: str, options: Sequence[str]) -> dict[str, Any]:
+def _mount(
+    container: Container, run_directory: str, destination: str, fstype: str, source: str, options: Sequence[str]
+) -> dict[str, Any]:
     namespaces = container.namespaces
-    if namespaces.ipc_mode == "host" and destination == "/dev/shm":
-        return _bind(destination, destination)
+    if destination == "/dev/shm" and namespaces.ipc_mode != "private":
+        if namespaces.ipc_mode == "host":
+            return _bind(destination, destination)
+        return _bind(joined_namespace(run_directory, "shm"), destination, *options[:3])
     dropped = {"ro"} if container.security.privileged else set()
     if namespaces.gid_map and not any(first <= _TTY < first + size for first, _host, size in namespaces.gid_map):
         dropped.add(f"gid={_TTY}")
@@ -224,6 +236,11 @@ def idmapped_stage(run_directory: str) -> str:
 def idmapped_volume(run_directory: str, index: int) -> str:
     """A volume there, from where the container binds it."""
     return f"{idmapped_stage(run_directory)}/volume{index}"
+
+
+def joined_namespace(run_directory: str, name: str) -> str:
+    """Where the creator mounts a namespace that the container joins, or its shared memory, as above (joined.py)."""
+    return f"{run_directory}/joined/{name}"
 
 
 def _tmpfs(text: str) -> dict[str, Any]:

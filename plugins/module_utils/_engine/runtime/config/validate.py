@@ -57,13 +57,16 @@ def _read_regular(path: str) -> bytes:
         return file.read()
 
 
-def validate_config(spec: Any) -> None:
-    """Raise InvalidOption or Unsupported at the first thing that cannot be meant or done."""
+def validate_config(spec: Any, *, mounted: bool = True) -> None:
+    """Raise InvalidOption or Unsupported at the first thing that cannot be meant or done.
+
+    Not ``mounted``: the namespaces that it joins by their path are not there yet.
+    """
     _hold(spec, CONFIG, "config.json")
     linux = spec.get("linux") or {}
     if spec.get("process") is not None:
         _check_process(spec["process"])
-    namespaces = _check_namespaces(spec, linux)
+    namespaces = _check_namespaces(spec, linux, mounted=mounted)
     _check_linux(linux, namespaces)
     validate_mounts(spec, namespaces)
 
@@ -120,7 +123,7 @@ def _check_process(process: Mapping[str, Any]) -> None:
         check_labels(process)
 
 
-def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapping[str, str]:
+def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any], *, mounted: bool) -> Mapping[str, str]:
     """The types of namespace that there are, with the path of those that are joined."""
     namespaces: dict[str, str] = {}
     for index, entry in enumerate(linux.get("namespaces") or ()):
@@ -128,7 +131,7 @@ def _check_namespaces(spec: Mapping[str, Any], linux: Mapping[str, Any]) -> Mapp
         if kind in namespaces:
             raise InvalidOption(f"linux.namespaces[{index}].type", kind, "each type once")
         namespaces[kind] = path
-        if path:
+        if path and mounted:
             _check_joined(f"linux.namespaces[{index}].path", path, kind)
     if namespaces.get("mount") != "":
         from ..shared_mounts import check_shared_mounts  # next to nobody does without a mount namespace

@@ -89,19 +89,11 @@ cgroup:
       pids: 200
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.cgroup import (
-    ARGUMENT_SPEC,
-    CgroupNoun,
-    cgroup_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.cgroup import run_cgroup
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, CgroupNoun(), cgroup_wanted)
+    run_cgroup()
 
 
 if __name__ == "__main__":

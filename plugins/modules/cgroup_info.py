@@ -49,15 +49,11 @@ cgroups:
         memory: 268435456
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.cgroup import CgroupNoun
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, run_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.cgroup import run_cgroup_info
 
 
 def main() -> None:
-    module = AnsibleModule(INFO_SPEC, supports_check_mode=True)
-    run_info(module, CgroupNoun())
+    run_cgroup_info()
 
 
 if __name__ == "__main__":

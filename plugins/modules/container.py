@@ -119,20 +119,11 @@ container:
     pid: 4711
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import (
-    ARGUMENT_SPEC,
-    REQUIRED_IF,
-    ContainerNoun,
-    container_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import run_container
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
-    run(module, ContainerNoun(), container_wanted)
+    run_container()
 
 
 if __name__ == "__main__":

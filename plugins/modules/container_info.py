@@ -49,15 +49,11 @@ containers:
       pid: 4711
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import ContainerNoun
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, run_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import run_container_info
 
 
 def main() -> None:
-    module = AnsibleModule(INFO_SPEC, supports_check_mode=True)
-    run_info(module, ContainerNoun())
+    run_container_info()
 
 
 if __name__ == "__main__":

@@ -90,19 +90,11 @@ containers:
       changed: false
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import (
-    LIST_SPEC,
-    ContainerNoun,
-    containers_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.container import run_containers
 
 
 def main() -> None:
-    module = AnsibleModule(LIST_SPEC, supports_check_mode=True)
-    run(module, ContainerNoun(), containers_wanted, many=True)
+    run_containers()
 
 
 if __name__ == "__main__":

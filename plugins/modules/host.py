@@ -73,19 +73,11 @@ engine:
     directory: /usr/local/bin
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.engine import (
-    ARGUMENT_SPEC,
-    EngineNoun,
-    engine_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.engine import run_host
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, EngineNoun(module.params["directory"]), engine_wanted)
+    run_host()
 
 
 if __name__ == "__main__":

@@ -65,13 +65,11 @@ warnings_found:
   elements: str
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.engine import run_findings
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.engine import run_host_info
 
 
 def main() -> None:
-    run_findings(AnsibleModule({}, supports_check_mode=True))
+    run_host_info()
 
 
 if __name__ == "__main__":

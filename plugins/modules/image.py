@@ -180,19 +180,11 @@ image:
     size: 1245184
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image import (
-    ARGUMENT_SPEC,
-    ImageNoun,
-    image_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image import run_image
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, ImageNoun(refresh=module.params["pull"] == "always"), image_wanted)
+    run_image()
 
 
 if __name__ == "__main__":

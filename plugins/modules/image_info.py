@@ -48,15 +48,11 @@ images:
       digest: sha256:0d1f2b6e...
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image import ImageNoun
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, run_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image import run_image_info
 
 
 def main() -> None:
-    module = AnsibleModule(INFO_SPEC, supports_check_mode=True)
-    run_info(module, ImageNoun())
+    run_image_info()
 
 
 if __name__ == "__main__":

@@ -129,19 +129,11 @@ policy:
   type: dict
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import (
-    ARGUMENT_SPEC,
-    PolicyNoun,
-    policy_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import run_image_policy
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, PolicyNoun(), policy_wanted)
+    run_image_policy()
 
 
 if __name__ == "__main__":

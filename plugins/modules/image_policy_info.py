@@ -49,15 +49,11 @@ policies:
             - kind: accept
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import PolicyNoun
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, run_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import run_image_policy_info
 
 
 def main() -> None:
-    module = AnsibleModule(INFO_SPEC, supports_check_mode=True)
-    run_info(module, PolicyNoun())
+    run_image_policy_info()
 
 
 if __name__ == "__main__":

@@ -163,20 +163,11 @@ network:
     gateway: 10.42.1.1
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.network import (
-    ARGUMENT_SPEC,
-    REQUIRED_IF,
-    NetworkNoun,
-    network_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.network import run_network
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
-    run(module, NetworkNoun(), network_wanted)
+    run_network()
 
 
 if __name__ == "__main__":

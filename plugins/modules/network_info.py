@@ -49,15 +49,11 @@ networks:
       subnet: 10.42.1.0/24
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.network import NetworkNoun
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, run_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.network import run_network_info
 
 
 def main() -> None:
-    module = AnsibleModule(INFO_SPEC, supports_check_mode=True)
-    run_info(module, NetworkNoun())
+    run_network_info()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.installed import VARIABLE
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.sources import engine_digest, engine_files
 from tests.bench import peers
 from tests.bench.frame import Row, take_turns
 from tests.bench.many import COUNT, twenty
@@ -22,11 +24,12 @@ from tests.bench.scene import LIMITS, NETWORK, scene
 
 TITLE = "A second run that changes nothing, of twenty containers"
 NOTE = (
-    "The module's process is what Ansible runs on a host: one file that unpacks itself and compiles what it imports. "
-    "Ours starts where the module's first import of Stowage does; Python, Ansible's own modules and reading the "
-    "parameters are in the whole process, for which `ansible.builtin.ping` is the peer. The playbooks have one task on "
-    "the local connection: `stowage.engine.containers` of twenty with a network, a port and limits each, and "
-    "`containers.podman.podman_container` in a loop over twenty with the same limits and no network or port."
+    "The module's process is what Ansible runs on a host: one file that unpacks itself, and becomes the module out "
+    "of the engine that is installed there. Ours starts where the module's first import of Stowage does; Python, "
+    "Ansible's own modules and reading the parameters are in the whole process, for which `ansible.builtin.ping` is "
+    "the peer. The playbooks have one task on the local connection: `stowage.engine.containers` of twenty with a "
+    "network, a port and limits each, and `containers.podman.podman_container` in a loop over twenty with the same "
+    "limits and no network or port."
 )
 _ROOT = Path(__file__).parents[2]
 _PODMAN_COLLECTION = _ROOT / "build" / "bench" / "collections"
@@ -148,16 +151,20 @@ class Playbooks:
         file.parent.rmdir()
         return str(kept)
 
+    def _asked(self) -> dict[str, str]:
+        """What the action plugin has in the environment of a module that runs from the installed engine."""
+        return {**self.env, VARIABLE: f"containers@{engine_digest(engine_files())}"}
+
     def module(self, file: str) -> float:
         """Milliseconds of the module's process."""
-        return self.world.call(lambda: peers.timed_program(["/usr/bin/python3", file], self.env))
+        return self.world.call(lambda: peers.timed_program(["/usr/bin/python3", file], self._asked()))
 
     def watch(self, file: str) -> tuple[float, float]:
         """Milliseconds that the module's process spends on imports of ours, and on the rest of ours."""
 
         def run() -> dict[str, float]:
             words = ["/usr/bin/python3", "-c", _WATCH, file]
-            done = subprocess.run(words, env=self.env, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            done = subprocess.run(words, env=self._asked(), stdin=subprocess.DEVNULL, capture_output=True, check=False)
             with contextlib.suppress(ValueError):
                 return json.loads(done.stderr)
             raise RuntimeError(f"{file}: {done.stdout.decode()[-1000:]} {done.stderr.decode()[-2000:]}")

@@ -19,9 +19,9 @@ ENGINE = "ansible_collections.stowage.engine.plugins.module_utils"
 # kinds of plugin. A part may always import itself.
 LOWEST = {"paths", "model", "errors"}
 MAY_IMPORT = {
-    "plugin": {"_ansible", "plan", "model", "errors"},
+    "plugin": {"_ansible", "_ansible/sources", "plan", "model", "errors"},
     "_ansible": {"_ansible/install", "_ansible/sources", "host", "plan", *LOWEST},
-    "_ansible/sources": {"_engine", *LOWEST},
+    "_ansible/sources": {"_engine", "packed", *LOWEST},
     "_ansible/install": {
         "_ansible",
         "_ansible/sources",
@@ -29,6 +29,7 @@ MAY_IMPORT = {
         "cli",
         "cli/runtime",
         "host",
+        "image",
         "plan",
         "linux",
         "packed",

@@ -38,7 +38,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.sources im
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 ROOT = Path(__file__).parents[2]
-ENGINE = ROOT / "plugins/module_utils/_engine"
+MODULE_UTILS = ROOT / "plugins/module_utils"
 SYSTEM_PYTHON = "/usr/bin/python3"  # what a host has, whatever this test runs with
 PRINT_DIGEST = """
 import sys
@@ -56,8 +56,12 @@ for name in sorted(zipfile.ZipFile(sys.argv[1]).namelist()):
 
 
 def read_sources() -> dict[str, bytes]:
-    """The engine's sources, found without the code under test."""
-    return {f"{PACKAGE}/{file.relative_to(ENGINE)}": file.read_bytes() for file in sorted(ENGINE.rglob("*.py"))}
+    """All sources that are installed, found without the code under test."""
+    return {
+        f"{package}/{file.relative_to(MODULE_UTILS / folder)}": file.read_bytes()
+        for folder, package in (("_ansible", "stowage_ansible"), ("_engine", "stowage_engine"))
+        for file in sorted((MODULE_UTILS / folder).rglob("*.py"))
+    }
 
 
 def run(*argv: object, **more: str) -> subprocess.CompletedProcess[str]:
@@ -84,11 +88,16 @@ def run_ansible(module: str, arguments: str, folder: Path) -> tuple[dict[str, ob
     words = [ansible, "localhost", "-c", "local", "-m", f"stowage.engine.{module}", "-a", arguments, "-e", python]
     done = run(*words, "--check", **environment)
     assert done.returncode == 0, done.stdout + done.stderr
-    [wrapper] = (folder / "remote").glob("*/AnsiballZ_*.py")
+    [wrapper] = (folder / "remote").glob(f"*/AnsiballZ_{module}.py")
+    return json.loads(done.stdout.partition("=>")[2]), zip_of(wrapper, folder)
+
+
+def zip_of(wrapper: Path, folder: Path) -> Path:
+    """The zip that a module's file brings along."""
     [content] = re.findall(r"[A-Za-z0-9+/=]{1000,}", wrapper.read_text(encoding="utf-8"))
-    archive = folder / f"{module}.zip"
+    archive = folder / f"{wrapper.stem.partition('_')[2]}.zip"
     archive.write_bytes(base64.b64decode(content))
-    return json.loads(done.stdout.partition("=>")[2]), archive
+    return archive
 
 
 @pytest.fixture(scope="module", name="pyz")
@@ -119,12 +128,8 @@ def test_the_engine_is_all_of_its_sources() -> None:
 )
 def test_ansible_ships_the_same_engine(module: str, arguments: str, tmp_path: Path) -> None:
     result, archive = run_ansible(module, arguments, tmp_path)
-    shipped = {
-        name.partition("/_engine/")[2]
-        for name in zipfile.ZipFile(archive).namelist()
-        if "/_engine/" in name and name.endswith(".py")
-    }
-    assert shipped == {name.partition("/")[2] for name in read_sources()}
+    shipped = {name.partition("/engine/plugins/module_utils/_")[2] for name in zipfile.ZipFile(archive).namelist()}
+    assert shipped - {"", "_init__.py"} == {name.removeprefix("stowage_") for name in read_sources()}
     done = run(SYSTEM_PYTHON, "-ISE", "-c", PRINT_DIGEST, archive)
     assert done.stdout.strip() == engine_digest(engine_files()), done.stderr
     if module == "host":
@@ -192,7 +197,8 @@ def whole(paths: Paths, digest: str) -> bool:
     unpacked = {str(file.relative_to(app)): file.read_bytes() for file in app.rglob("*.py")}
     with zipfile.ZipFile(Path(paths.engines, digest, "engine.pyz")) as archive:
         packed = {name: archive.read(name) for name in archive.namelist()}
-    return packed == unpacked and engine_digest(dict(sorted(unpacked.items()))) == digest
+    alone = {name: content for name, content in unpacked.items() if not name.startswith("stowage_ansible/")}
+    return packed == alone and engine_digest(dict(sorted(unpacked.items()))) == digest
 
 
 def test_an_installed_engine_is_whole_compiled_and_runs(paths: Paths) -> None:

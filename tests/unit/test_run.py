@@ -47,6 +47,7 @@ class NoteNoun(Noun):
     """Notes are files in a folder. ``broken``: applying does nothing. ``noisy``: two changes for each note."""
 
     name = "note"
+    uses_engine = False
 
     def __init__(self, folder: Path, *, broken: bool = False, noisy: bool = False) -> None:
         self.folder, self.broken, self.noisy = folder, broken, noisy

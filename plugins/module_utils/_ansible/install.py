@@ -19,16 +19,19 @@ import sys
 import zipfile
 
 from .._engine.linux.files import read_json, remove_if_exists, sync_directory, sync_filesystem, write_atomic, write_json
-from .sources import PACKAGE, engine_digest, engine_files, files_in_directory
+from .sources import FOLDERS, PACKAGE, engine_digest, engine_files, files_in_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # Ansible ships what it finds imported by name. The whole engine must go along with every module, so that all of
-    # them install the same one: what `main` does not reach is named here.
-    from .._engine import packed, preflight  # noqa: F401
+    # Ansible ships what it finds imported by name. All of it must go along with every module, so that all of them
+    # install the same: what `main` does not reach is named here.
+    from .._engine import preflight  # noqa: F401
     from .._engine.cli import main
+    from .._engine.image.build import containerfile  # noqa: F401
     from .._engine.paths import Paths
-    from .._engine.plan import engine, overlay  # noqa: F401
+    from .._engine.plan import overlay  # noqa: F401
+    from . import installed  # noqa: F401
+    from .nouns import cgroup, container, engine, image, network, policy  # noqa: F401
 
 COMMANDS = ("stowage", "stowage-runtime")
 
@@ -41,7 +44,8 @@ def build_engine(files: dict[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content, zipfile.ZIP_DEFLATED)
+            if not name.startswith(FOLDERS["_ansible"]):  # there is no Ansible where it runs
+                archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content, zipfile.ZIP_DEFLATED)
     return b"#!/usr/bin/env -S python3 -ISE\n" + buffer.getvalue()
 
 
@@ -49,7 +53,7 @@ def build_pack(files: dict[str, bytes]) -> bytes:
     """All modules as code of this Python, without docstrings, in one file; see _engine/packed.py."""
     index, codes = {}, b""
     for path, content in files.items():
-        if not path.startswith(f"{PACKAGE}/"):
+        if "/" not in path:  # __main__.py, which finds the pack
             continue
         code = marshal.dumps(compile(content, path, "exec", dont_inherit=True, optimize=2))
         index[path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")] = (len(codes), len(code), path)

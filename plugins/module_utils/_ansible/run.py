@@ -20,6 +20,7 @@ from .._engine.host import Host
 from .._engine.paths import Paths
 from .._engine.plan.change import Change, plain
 from .._engine.plan.container import StartContainer
+from .sources import used_engine
 
 Wanted = Mapping[str, Any]
 INFO_SPEC: dict[str, Any] = {"name": {"type": "list", "elements": "str", "aliases": ["names"]}}
@@ -29,7 +30,8 @@ class Noun:
     """What a module manages: how to see it, how to make what is wanted whole, how to plan it, how to tell of it."""
 
     name: str
-    uses_engine = False
+    # Whether making such a thing installs the engine: containers run out of it, and from then on modules do.
+    uses_engine = True
 
     @property
     def plural(self) -> str:
@@ -101,10 +103,10 @@ def _reconcile(host: Host, noun: Noun, wanted: Wanted, *, check: bool) -> tuple[
     current = noun.observe(host)
     changes = list(noun.plan(desired, current))
     if changes and not check:
-        if noun.uses_engine:
+        if noun.uses_engine and any(thing is not None for thing in desired.values()):
             from .install import engine_command, install_engine  # most runs change nothing
 
-            host.engine = engine_command(host.paths, install_engine(host.paths))
+            host.engine = engine_command(host.paths, used_engine() or install_engine(host.paths))
         noun.apply(host, changes)
         current = noun.observe(host)
         _verify(noun.plan_again(desired, current))

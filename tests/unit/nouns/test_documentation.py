@@ -23,14 +23,17 @@ PLUGINS = "ansible_collections.stowage.engine.plugins"
 FILES = sorted((Path(__file__).parents[3] / "plugins/modules").glob("[a-z]*.py"))
 NO_SPEC: dict[str, Any] = {}
 SPECS = {name: spec for name, (spec, _required_if, _parse) in MODULES.items()}
-SPECS |= {file.stem: INFO_SPEC for file in FILES if file.stem.endswith("_info")} | {"host_info": NO_SPEC}
+SPECS |= {file.stem: INFO_SPEC for file in FILES if file.stem.endswith("_info")} | {
+    "host_info": NO_SPEC,
+    "installed": NO_SPEC,
+}
 
 
 def documented(module: str) -> dict[str, Any]:
     """The documented options of a module, those of its fragments included."""
     docs = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
     options = dict(docs.get("options") or {})
-    for name in docs["extends_documentation_fragment"]:
+    for name in docs.get("extends_documentation_fragment", []):
         _namespace, _collection, file, *part = name.split(".")
         fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{file}").ModuleDocFragment
         options |= yaml.safe_load(getattr(fragment, (part or ["documentation"])[0].upper())).get("options") or {}

@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.host import Host
 from ..._engine.model.cgroup import Cgroup, parse_cgroup_path
 from ..._engine.plan.cgroup import plan_cgroup
 from ..._engine.plan.change import Change
-from ..run import Noun, Wanted
+from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 from .values import LIMIT_OPTIONS, parse_limits
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -39,3 +41,14 @@ class CgroupNoun(Noun):
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         for path, cgroup in desired.items():
             yield from plan_cgroup(cgroup, current.get(path))
+
+
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_cgroup() -> NoReturn:
+    run(AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True), CgroupNoun(), cgroup_wanted)
+
+
+def run_cgroup_info() -> NoReturn:
+    run_info(AnsibleModule(INFO_SPEC, supports_check_mode=True), CgroupNoun())

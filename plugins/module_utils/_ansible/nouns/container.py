@@ -9,7 +9,9 @@ import ipaddress
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -20,7 +22,7 @@ from ..._engine.model.names import parse_name
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change, plain
 from ..._engine.plan.joining import plan_containers
-from ..run import Noun, Wanted
+from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 from .isolation import ISOLATION_OPTIONS, check_isolation, parse_isolation
 from .values import (
     LIMIT_OPTIONS,
@@ -209,7 +211,6 @@ def _parse_group(text: str) -> str:
 
 class ContainerNoun(Noun):
     name = "container"
-    uses_engine = True
 
     def __init__(self) -> None:
         self.orders: dict[str, WantedContainer] = {}
@@ -235,3 +236,19 @@ class ContainerNoun(Noun):
         maps = {name: dict(getattr(thing.container, name)) for name in ("labels", "extra_hosts", "sysctls")}
         env = [name for name, _value in thing.container.env]
         return {**told, **maps, **status, "env": env, "finished_at": thing.finished_at}
+
+
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_container() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
+    run(module, ContainerNoun(), container_wanted)
+
+
+def run_containers() -> NoReturn:
+    run(AnsibleModule(LIST_SPEC, supports_check_mode=True), ContainerNoun(), containers_wanted, many=True)
+
+
+def run_container_info() -> NoReturn:
+    run_info(AnsibleModule(INFO_SPEC, supports_check_mode=True), ContainerNoun())

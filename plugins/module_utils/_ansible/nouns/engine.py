@@ -19,7 +19,7 @@ from ..._engine.plan.change import Change, plain
 from ..._engine.plan.engine import InstallEngine, plan_engine
 from ..._engine.preflight import FAILED, WARNING, observe_findings
 from ..install import apply_install, apply_uninstall, observe_engine
-from ..run import Noun, Wanted
+from ..run import Noun, Wanted, run
 from ..sources import engine_digest, engine_files
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -39,6 +39,7 @@ def engine_wanted(params: Mapping[str, Any]) -> Wanted:
 
 class EngineNoun(Noun):
     name = "engine"
+    uses_engine = False  # it is what this noun installs
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
@@ -63,8 +64,17 @@ class EngineNoun(Noun):
                 apply_uninstall(host.paths, self.directory)
 
 
-def run_findings(module: AnsibleModule) -> NoReturn:
-    """Module host_info: return the preflight's findings."""
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_host() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    run(module, EngineNoun(module.params["directory"]), engine_wanted)
+
+
+def run_host_info() -> NoReturn:
+    """Return the preflight's findings."""
+    module = AnsibleModule({}, supports_check_mode=True)
     findings = observe_findings(Paths.from_environment().instance)
     lines = {
         status: [f"{f.check}: {f.found}; {f.advice}" for f in findings if f.status == status]

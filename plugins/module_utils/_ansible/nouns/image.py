@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -16,7 +18,7 @@ from ..._engine.model.platform import parse_platform
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_image
-from ..run import Noun, Wanted
+from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 from .registry import REGISTRY_OPTIONS, parse_access
 from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal
 
@@ -160,3 +162,15 @@ class ImageNoun(Noun):
         told = super().tell(thing)
         del told["recipe"], told["access"]
         return told
+
+
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_image() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    run(module, ImageNoun(refresh=module.params["pull"] == "always"), image_wanted)
+
+
+def run_image_info() -> NoReturn:
+    run_info(AnsibleModule(INFO_SPEC, supports_check_mode=True), ImageNoun())

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -26,7 +28,7 @@ from ..._engine.model.names import parse_name
 from ..._engine.model.network import VXLAN_PORT, Network, Peer, Vxlan
 from ..._engine.plan.change import Change
 from ..._engine.plan.network import plan_network
-from ..run import Noun, Wanted
+from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 from .values import parse_host_name
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -145,3 +147,15 @@ class NetworkNoun(Noun):
 
     def tell(self, thing: Network) -> dict[str, Any]:
         return {"driver": thing.driver, **super().tell(thing), "names": dict(thing.names)}
+
+
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_network() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
+    run(module, NetworkNoun(), network_wanted)
+
+
+def run_network_info() -> NoReturn:
+    run_info(AnsibleModule(INFO_SPEC, supports_check_mode=True), NetworkNoun())

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -14,7 +16,7 @@ from ..._engine.model.public_key import parse_public_key
 from ..._engine.model.trust import IDENTITIES, SIGNED, Identity, Policy, Requirement, Rule, parse_scope
 from ..._engine.plan.change import Change
 from ..._engine.plan.policy import plan_policy
-from ..run import Noun, Wanted
+from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -86,3 +88,14 @@ class PolicyNoun(Noun):
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         yield from plan_policy(desired["images"], current.get("images"))
+
+
+# The modules --------------------------------------------------------------------------------------
+
+
+def run_image_policy() -> NoReturn:
+    run(AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True), PolicyNoun(), policy_wanted)
+
+
+def run_image_policy_info() -> NoReturn:
+    run_info(AnsibleModule(INFO_SPEC, supports_check_mode=True), PolicyNoun())

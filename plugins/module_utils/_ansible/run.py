@@ -75,10 +75,10 @@ def run(
     try:
         wanted = parse(module.params)
         with contextlib.nullcontext() if module.check_mode else host.locked():
-            changes, current = _reconcile(host, noun, wanted, check=module.check_mode)
+            changes, desired, current = _reconcile(host, noun, wanted, check=module.check_mode)
     except EngineError as error:
         fail(module, error)
-    told = [{"name": name, **noun.tell(current[name])} for name in wanted if name in current]
+    told = [{"name": name, **noun.tell(current[name])} for name in desired if name in current]
     if many:
         subjects = {change.subject for change in changes}
         found: dict[str, Any] = {noun.plural: [{**t, "changed": f"{noun.name} {t['name']}" in subjects} for t in told]}
@@ -98,7 +98,9 @@ def _host(module: AnsibleModule) -> Host:
     return Host(Paths.from_environment(), absent=assume)
 
 
-def _reconcile(host: Host, noun: Noun, wanted: Wanted, *, check: bool) -> tuple[list[Change], Mapping[str, Any]]:
+def _reconcile(
+    host: Host, noun: Noun, wanted: Wanted, *, check: bool
+) -> tuple[list[Change], Wanted, Mapping[str, Any]]:
     desired = noun.resolve(host, wanted)
     current = noun.observe(host)
     changes = list(noun.plan(desired, current))
@@ -110,7 +112,7 @@ def _reconcile(host: Host, noun: Noun, wanted: Wanted, *, check: bool) -> tuple[
         noun.apply(host, changes)
         current = noun.observe(host)
         _verify(noun.plan_again(desired, current))
-    return changes, current
+    return changes, desired, current
 
 
 def run_info(module: AnsibleModule, noun: Noun) -> NoReturn:

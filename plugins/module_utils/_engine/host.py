@@ -33,6 +33,7 @@ from .network.apply import create_network, remove_network, update_network
 from .network.observe import observe_networks
 from .network.underlay import observe_underlay
 from .paths import Paths
+from .plan.archive import ExportImages, LoadImage
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from .model.archive import Archive
     from .model.trust import Policy
     from .shim.logs import LogLine
 
@@ -122,6 +124,32 @@ class Host:
             return replace(wanted, digest=resolve_remote(wanted))
         return wanted
 
+    def resolve_archive(self, wanted: Archive) -> Archive:
+        """With the digests of the images that are to be in it."""
+        from .image.archive.save import resolve_archive  # other modules do without
+
+        try:
+            return resolve_archive(self.paths, wanted)
+        except NotFound as error:
+            self.absent(error)
+            return wanted
+
+    def observe_archive(self, path: str) -> Archive | None:
+        """What is at ``path``, verified; None where that is no archive."""
+        from .image.archive.save import observe_archive  # other modules do without
+
+        return observe_archive(path)
+
+    def resolve_load(self, path: str, names: Sequence[str]) -> dict[str, Image]:
+        """The images that loading ``names`` out of an archive gives; what is lacking here was verified there."""
+        from .image.archive.load import resolve_load  # other modules do without
+
+        try:
+            return resolve_load(self.paths, path, names)
+        except NotFound as error:
+            self.absent(error)
+            return {name: Image(name) for name in names}
+
     def resolve_network(self, wanted: Network) -> Network:
         """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""
         for other in self.observe_networks().values():
@@ -189,7 +217,7 @@ class Host:
             self.cgroups.set_limits(change.desired.path, change.desired.limits)
         elif isinstance(change, RemoveCgroup):
             self.cgroups.remove(change.current.path)
-        elif isinstance(change, (PullImage, AssembleImage, RemoveImage)):
+        elif isinstance(change, (PullImage, AssembleImage, RemoveImage, LoadImage, ExportImages)):
             self._apply_image(change)
         elif isinstance(change, (SetPolicy, RemovePolicy)):
             from .image.trust.policy import apply_policy  # containers do without
@@ -232,6 +260,14 @@ class Host:
             assemble_image(self.paths, change.desired)
         elif isinstance(change, RemoveImage):
             remove_image(self.paths, change.current.name)
+        elif isinstance(change, LoadImage):
+            from .image.archive.load import load_images  # other modules do without
+
+            load_images(self.paths, change.path, (change.desired.name,))
+        elif isinstance(change, ExportImages):
+            from .image.archive.save import save_images  # other modules do without
+
+            save_images(self.paths, change.desired)
 
     # Looking into containers --------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     container,
     engine,
     image,
+    image_archive,
     network,
     policy,
 )
@@ -26,6 +27,13 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
     "containers": (container.LIST_SPEC, [], container.containers_wanted),
     "host": (engine.ARGUMENT_SPEC, [], engine.engine_wanted),
     "image": (image.ARGUMENT_SPEC, [], image.image_wanted),
+    "image_archive": (
+        image_archive.ARGUMENT_SPEC,
+        [],
+        lambda params: (image_archive.archive_wanted if params["state"] == "exported" else image_archive.load_wanted)(
+            params
+        ),
+    ),
     "image_policy": (policy.ARGUMENT_SPEC, [], policy.policy_wanted),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }

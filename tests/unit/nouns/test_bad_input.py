@@ -24,7 +24,17 @@ OVERLAY = {
     "subnet": "10.42.1.0/24",
     "address": "192.0.2.11",
 }
-BASES = {"cgroup": CGROUP, "container": CONTAINER, "image": IMAGE, "bridge": BRIDGE, "overlay": OVERLAY}
+EXPORT = {"state": "exported", "path": "/srv/x.tar", "names": ["a:1"]}
+LOAD = {"state": "loaded", "path": "/srv/x.tar"}
+BASES = {
+    "export": EXPORT,
+    "load": LOAD,
+    "cgroup": CGROUP,
+    "container": CONTAINER,
+    "image": IMAGE,
+    "bridge": BRIDGE,
+    "overlay": OVERLAY,
+}
 LONG = "a" * 300
 NAME = "letters, digits"
 DIGEST = "a digest after '@'"
@@ -52,6 +62,22 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
     ("container", {"networks": [{"name": "../x"}]}, "networks[0]: name", "../x", NAME),
     ("container", {"networks": [{"name": "n", "aliases": ["a b"]}]}, "networks[0]: aliases", "a b", NAME),
     ("container", {"networks": [{"name": "n"}, {"name": "n"}]}, "networks[1]: name", "n", "each network once"),
+    # Archives
+    ("export", {"path": "x.tar"}, "path", "x.tar", "an absolute path"),
+    ("load", {"path": "x.tar"}, "path", "x.tar", "an absolute path"),
+    ("export", {"names": []}, "names", [], "the names of the images"),
+    ("export", {"names": ["A:1"]}, "names", "A:1", "lower case"),
+    ("load", {"names": ["a@sha256:1"]}, "names", "a@sha256:1", DIGEST),
+    ("export", {"format": "oci-dir", "compression": "gzip"}, "compression", "gzip", "is a directory"),
+    (
+        "export",
+        {"format": "docker-archive", "names": ["a@sha256:" + "0" * 64]},
+        "names",
+        "docker.io/library/a@sha256:" + "0" * 64,
+        "a tag alone",
+    ),
+    ("load", {"format": "oci-archive"}, "format", "oci-archive", "tells its own"),
+    ("load", {"compression": "none"}, "compression", "none", "tells its own"),
     # Host names
     ("container", {"hostname": "a b"}, "hostname", "a b", "1 to 64 letters"),
     ("container", {"hostname": "-a"}, "hostname", "-a", "1 to 64 letters"),
@@ -305,7 +331,9 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
 
 @pytest.mark.parametrize(("noun", "given", "option", "value", "expected"), BAD)
 def test_bad_input(noun: str, given: dict[str, Any], option: str, value: Any, expected: str) -> None:
-    module = {"bridge": "network", "overlay": "network"}.get(noun, noun)
+    module = {"bridge": "network", "overlay": "network", "export": "image_archive", "load": "image_archive"}.get(
+        noun, noun
+    )
     with pytest.raises(InvalidOption) as caught:
         wanted(module, **{**BASES[noun], **given})
     error = caught.value

@@ -24,11 +24,11 @@ class _ToImage(Change):
 
     @property
     def before(self) -> Fields:
-        return _told(self.current)
+        return told_image(self.current)
 
     @property
     def after(self) -> Fields:
-        return _told(self.desired)
+        return told_image(self.desired)
 
 
 class PullImage(_ToImage):
@@ -51,7 +51,7 @@ class RemoveImage(Change):
 
     @property
     def before(self) -> Fields:
-        return _told(self.current)
+        return told_image(self.current)
 
 
 def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]:
@@ -68,7 +68,8 @@ def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]
         yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
 
 
-def _told(image: Image | None) -> Fields:
+def told_image(image: Image | None) -> Fields:
+    """What a change tells of an image."""
     if image is None:
         return {}
     told: Fields = {"digest": image.digest or "as the registry has it"}

@@ -104,6 +104,10 @@ class TarReader:
             self._read(self._padding)
             self._padding = 0
 
+    def passed_over(self) -> None:
+        """Whoever reads has left the content of the member at hand, and its padding, behind by itself."""
+        self._left = self._padding = 0
+
     def _extension(self, size: int) -> bytes:
         if not 0 <= size <= _MAX_EXTENSION:
             raise InvalidImage(f"the tar archive has an extended header of {size} bytes")

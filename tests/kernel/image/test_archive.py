@@ -1,0 +1,325 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Archives that we write are read by skopeo, podman and umoci, and theirs by us, with the same image coming out."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
+    Conflict,
+    DigestMismatch,
+    EngineError,
+    InvalidOption,
+    NotFound,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.load import (
+    load_images,
+    resolve_load,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.save import (
+    observe_archive,
+    resolve_archive,
+    save_images,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.observe import observe_images
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.archive import (
+    DOCKER_ARCHIVE,
+    FORMATS,
+    OCI_ARCHIVE,
+    OCI_DIRECTORY,
+    Archive,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
+
+from .conftest import digest_of, layer_of, member, overlay_tree, run, tree_of
+
+pytestmark = pytest.mark.root
+
+LAYERS = (
+    layer_of(member("a/one", mode=0o4755), member("a/two", uid=5), member("b/three"), member("l", b"2", linkname="a")),
+    layer_of(member("a/.wh.two"), member("b", b"5"), member("b/.wh..wh..opq"), member("b/four"), content=b""),
+    layer_of(member("etc/passwd"), content=b"root:x:0:0:root:/:/bin/sh\n" * 9000),
+)
+NAMES = ("example.com/shop/api:1", "example.com/shop/web:2")
+SKOPEO = {OCI_ARCHIVE: "oci-archive", OCI_DIRECTORY: "oci", DOCKER_ARCHIVE: "docker-archive"}
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two images made by umoci, which share their first layers."""
+    directory = tmp_path_factory.mktemp("umoci")
+    layout = str(directory / "layout")
+    run("umoci", "init", "--layout", layout)
+    for name, layers in (("api", LAYERS[:2]), ("web", LAYERS)):
+        run("umoci", "new", "--image", f"{layout}:{name}")
+        for number, layer in enumerate(layers):
+            (directory / f"{number}.tar").write_bytes(layer)
+            run("umoci", "raw", "add-layer", "--image", f"{layout}:{name}", str(directory / f"{number}.tar"))
+        run("umoci", "config", "--image", f"{layout}:{name}", "--config.cmd", "sh", "--config.env", f"A={name}")
+    return layout
+
+
+@pytest.fixture
+def filled(paths: Paths, layout: str, tmp_path: Path) -> Paths:
+    """A store that has both images."""
+    for name in NAMES:
+        short = name.split("/")[-1].split(":")[0]
+        single = str(tmp_path / short)
+        run("skopeo", "copy", f"oci:{layout}:{short}", f"oci:{single}:{name}")
+        load_images(paths, single)
+    return paths
+
+
+def files_of(root: str) -> set[str]:
+    return {os.path.join(directory, name) for directory, _names, files in os.walk(root) for name in files}
+
+
+def spoil(path: str) -> None:
+    """Change a byte in the middle of a file, or of the largest one in a tar archive."""
+    start, size = 0, os.path.getsize(path)
+    if path.endswith("/out"):
+        with tarfile.open(path, "r:") as archive:
+            start, size = max(((member.offset_data, member.size) for member in archive), key=lambda found: found[1])
+    with open(path, "r+b") as file:
+        file.seek(start + size // 2)
+        byte = file.read(1)[0]
+        file.seek(start + size // 2)
+        file.write(bytes([byte ^ 1]))
+
+
+def archive_of(path: Path, form: str, *names: str, compression: str = "none") -> Archive:
+    return Archive(str(path), form, compression, tuple((name, "") for name in names or NAMES))
+
+
+def test_a_layout_of_umoci_is_loaded_as_umoci_unpacks_it(paths: Paths, layout: str, tmp_path: Path) -> None:
+    run("skopeo", "copy", f"oci:{layout}:web", f"oci:{tmp_path / 'single'}:web")
+    [image] = load_images(paths, str(tmp_path / "single"), ["web:2"])
+    assert observe_images(paths)["docker.io/library/web:2"].layers == image.layers == tuple(map(digest_of, LAYERS))
+    run("umoci", "unpack", "--image", f"{layout}:web", str(tmp_path / "bundle"))
+    assert overlay_tree(paths, image.layers, tmp_path) == tree_of(tmp_path / "bundle/rootfs")
+
+
+@pytest.mark.parametrize(
+    ("form", "compression"), [*((form, "none") for form in FORMATS), (OCI_ARCHIVE, "gzip"), (DOCKER_ARCHIVE, "gzip")]
+)
+def test_what_we_write_comes_back(filled: Paths, tmp_path: Path, form: str, compression: str) -> None:
+    wanted = archive_of(tmp_path / "out", form, compression=compression)
+    resolved = resolve_archive(filled, wanted)
+    assert not os.path.exists(wanted.path)
+    assert save_images(filled, wanted) == resolved == observe_archive(wanted.path)
+    first = files_of(wanted.path) if form == OCI_DIRECTORY else Path(wanted.path).read_bytes()
+    save_images(filled, wanted)
+    assert (files_of(wanted.path) if form == OCI_DIRECTORY else Path(wanted.path).read_bytes()) == first
+
+    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
+    expected = resolve_load(other, wanted.path)
+    assert not os.path.exists(other.root)
+    loaded = {image.name: image for image in load_images(other, wanted.path)}
+    there, here = observe_images(other), observe_images(filled)
+    assert set(there) == set(here) == set(NAMES) == set(expected)
+    for name in NAMES:
+        assert there[name].digest == expected[name].digest == loaded[name].digest
+        assert (there[name].layers, there[name].config, there[name].missing) == (
+            here[name].layers,
+            here[name].config,
+            (),
+        )
+        assert form == DOCKER_ARCHIVE or there[name].digest == here[name].digest
+    before = {path: os.stat(path).st_ino for path in files_of(other.root)}
+    assert resolve_load(other, wanted.path) == expected
+    load_images(other, wanted.path)
+    assert set(before) == files_of(other.root)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_skopeo_reads_what_we_write(filled: Paths, tmp_path: Path, layout: str, form: str) -> None:
+    wanted = archive_of(tmp_path / "out", form)
+    save_images(filled, wanted)
+    for name in NAMES:
+        theirs = tmp_path / name.replace("/", "-").replace(":", "-")
+        run("skopeo", "copy", f"{SKOPEO[form]}:{wanted.path}:{name}", f"oci:{theirs}:x")
+        run("umoci", "unpack", "--image", f"{theirs}:x", f"{theirs}-bundle")
+        layers = observe_images(filled)[name].layers
+        assert overlay_tree(filled, layers, tmp_path) == tree_of(f"{theirs}-bundle/rootfs")
+        config = json.loads(run("skopeo", "inspect", "--config", f"{SKOPEO[form]}:{wanted.path}:{name}"))
+        assert config["rootfs"]["diff_ids"] == list(layers)
+
+
+@pytest.mark.parametrize("form", [OCI_ARCHIVE, DOCKER_ARCHIVE])
+def test_we_read_what_skopeo_writes(paths: Paths, tmp_path: Path, layout: str, form: str) -> None:
+    path = tmp_path / "theirs.tar"
+    run("skopeo", "copy", f"oci:{layout}:web", f"{SKOPEO[form]}:{path}:{NAMES[1]}")
+    assert [image.name for image in load_images(paths, str(path))] == [NAMES[1]]
+    assert observe_images(paths)[NAMES[1]].layers == tuple(map(digest_of, LAYERS))
+    # Their archive of the same image is what is wanted: it is left alone.
+    assert resolve_archive(paths, archive_of(path, form, NAMES[1])) == observe_archive(str(path))
+
+
+@pytest.fixture
+def podman(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """podman with a storage of its own, on tmpfs, where vfs is quick."""
+    root = Path(f"/dev/shm/stowage-podman-{os.getpid()}")
+    options = ["--root", str(root / "root"), "--runroot", str(root / "run"), "--tmpdir", str(root / "tmp")]
+    yield lambda *words: run("podman", *options, "--storage-driver", "vfs", "--events-backend", "none", *words)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(root)], check=True)
+
+
+@pytest.mark.parametrize("form", [OCI_ARCHIVE, DOCKER_ARCHIVE])
+def test_podman_loads_ours_and_saves_what_we_load(
+    filled: Paths, tmp_path: Path, podman: Callable[..., str], form: str
+) -> None:
+    wanted = archive_of(tmp_path / "out.tar", form)
+    save_images(filled, wanted)
+    if form == OCI_ARCHIVE:  # podman load takes one image of an oci-archive
+        for name in NAMES:
+            podman("pull", "--quiet", f"oci-archive:{wanted.path}:{name}")
+    else:
+        podman("load", "--quiet", "--input", wanted.path)
+    for name in NAMES:
+        assert podman("image", "inspect", "--format", "{{json .RootFS.Layers}}", name).strip() == json.dumps(
+            list(observe_images(filled)[name].layers), separators=(",", ":")
+        )
+    back, names = tmp_path / "back.tar", NAMES if form == DOCKER_ARCHIVE else NAMES[1:]
+    multi = ["--multi-image-archive"] if form == DOCKER_ARCHIVE else []
+    podman("save", "--quiet", "--format", form, *multi, "--output", str(back), *names)
+    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
+    assert sorted(image.name for image in load_images(other, str(back))) == sorted(names)
+    for name in names:
+        assert observe_images(other)[name].layers == observe_images(filled)[name].layers
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_damaged_or_different_archive_is_seen(filled: Paths, tmp_path: Path, form: str) -> None:
+    wanted = archive_of(tmp_path / "out", form)
+    resolved = save_images(filled, wanted)
+    assert observe_archive(wanted.path) == resolved
+    save_images(filled, archive_of(tmp_path / "out", form, NAMES[0]))
+    assert observe_archive(wanted.path).images == resolved.images[:1]
+    if form == OCI_DIRECTORY:
+        assert len(files_of(wanted.path)) == 2 + 1 + 1 + 2  # nothing of the other image stays
+    save_images(filled, wanted)
+    largest = max(files_of(wanted.path), key=os.path.getsize) if form == OCI_DIRECTORY else wanted.path
+    spoil(largest)
+    assert observe_archive(wanted.path) != resolved
+    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
+    with pytest.raises(EngineError):
+        load_images(other, wanted.path)
+    assert Store(other.images).blobs() == []
+    assert save_images(filled, wanted) == observe_archive(wanted.path) == resolved
+
+
+def test_an_image_that_docker_wrote_is_the_one_that_was_pulled(filled: Paths, tmp_path: Path) -> None:
+    wanted = archive_of(tmp_path / "out.tar", DOCKER_ARCHIVE)
+    save_images(filled, wanted)
+    before = observe_images(filled)
+    assert {name: image.digest for name, image in resolve_load(filled, wanted.path).items()} == {
+        name: image.digest for name, image in before.items()
+    }
+    load_images(filled, wanted.path)
+    assert observe_images(filled) == before
+
+
+def test_names_choose(filled: Paths, tmp_path: Path, layout: str) -> None:
+    path = str(tmp_path / "out.tar")
+    save_images(filled, archive_of(tmp_path / "out.tar", OCI_ARCHIVE))
+    assert list(resolve_load(filled, path, [NAMES[0]])) == [NAMES[0]]
+    with pytest.raises(InvalidOption, match=r"holds: example\.com/shop/api:1, example\.com/shop/web:2"):
+        resolve_load(filled, path, ["other:1"])
+    save_images(filled, archive_of(tmp_path / "one.tar", OCI_ARCHIVE, NAMES[0]))
+    with pytest.raises(InvalidOption, match="other:1"):  # it has another name: not what was meant
+        resolve_load(filled, str(tmp_path / "one.tar"), ["other:1"])
+    run("skopeo", "copy", f"oci:{layout}:web", f"oci-archive:{tmp_path / 'nameless.tar'}")
+    with pytest.raises(InvalidOption, match="names"):
+        resolve_load(filled, str(tmp_path / "nameless.tar"))
+    assert list(resolve_load(filled, str(tmp_path / "nameless.tar"), ["w:1"])) == ["docker.io/library/w:1"]
+
+
+def test_what_cannot_be_exported_is_refused(filled: Paths, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="nowhere:1"):
+        save_images(filled, archive_of(tmp_path / "x", OCI_ARCHIVE, "nowhere:1"))
+    for path in (filled.images, f"{filled.root}/x.tar", "relative", str(tmp_path / "missing/x")):
+        with pytest.raises(InvalidOption, match="path"):
+            save_images(filled, archive_of(Path(path), OCI_DIRECTORY))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/precious").touch()
+    for form in (OCI_DIRECTORY, OCI_ARCHIVE):
+        with pytest.raises(Conflict, match="home"):
+            save_images(filled, archive_of(tmp_path / "home", form))
+    assert os.listdir(tmp_path / "home") == ["precious"]
+
+
+def test_a_tampered_blob_of_the_store_is_not_exported(filled: Paths, tmp_path: Path) -> None:
+    store = Store(filled.images)
+    manifest, _config = store.read_image(store.names()[NAMES[0]], NAMES[0])
+    blob = Path(store.blob_path(manifest.layers[0].digest))
+    blob.write_bytes(gzip.compress(b"other")[:-8].ljust(blob.stat().st_size, b"\0"))
+    for form in FORMATS:
+        with pytest.raises(EngineError):
+            save_images(filled, archive_of(tmp_path / f"out-{form}", form))
+        assert form == OCI_DIRECTORY or not os.path.exists(tmp_path / f"out-{form}")
+        assert [name for name in os.listdir(tmp_path) if name.endswith(".tmp")] == []
+
+
+def test_an_archive_keeps_its_mode_and_a_new_one_is_private(filled: Paths, tmp_path: Path) -> None:
+    wanted = archive_of(tmp_path / "out.tar", OCI_ARCHIVE)
+    save_images(filled, wanted)
+    assert os.stat(wanted.path).st_mode & 0o777 == 0o600
+    os.chmod(wanted.path, 0o644)
+    save_images(filled, wanted)
+    assert os.stat(wanted.path).st_mode & 0o777 == 0o644
+
+
+def test_one_layer_that_lies_about_its_content_stores_nothing(filled: Paths, paths: Paths, tmp_path: Path) -> None:
+    """All digests are right, but a diff_id: that shows only when the layer is unpacked."""
+    out, other = tmp_path / "out", Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
+    save_images(filled, archive_of(out, OCI_DIRECTORY, NAMES[0]))
+    index = json.loads((out / "index.json").read_bytes())
+    manifest_file = out / "blobs" / index["manifests"][0]["digest"].replace(":", "/")
+    manifest = json.loads(manifest_file.read_bytes())
+    config_file = out / "blobs" / manifest["config"]["digest"].replace(":", "/")
+    config = json.loads(config_file.read_bytes())
+    config["rootfs"]["diff_ids"][1] = digest_of(b"other")
+
+    def put(content: bytes) -> dict[str, object]:
+        (out / "blobs" / digest_of(content).replace(":", "/")).write_bytes(content)
+        return {"digest": digest_of(content), "size": len(content)}
+
+    manifest["config"].update(put(json.dumps(config).encode()))
+    index["manifests"][0].update(put(json.dumps(manifest).encode()))
+    (out / "index.json").write_text(json.dumps(index))
+    with pytest.raises(DigestMismatch, match="layer"):
+        load_images(other, str(out))
+    assert (Store(other.images).blobs(), Store(other.images).names(), os.listdir(other.layers)) == ([], {}, [])
+
+
+def test_pax_names_and_links_inside_an_archive(filled: Paths, tmp_path: Path) -> None:
+    """What tar itself makes of a layout: directories, ./ in front, a layer as a symbolic link to another place."""
+    save_images(filled, archive_of(tmp_path / "out.tar", DOCKER_ARCHIVE, NAMES[0]))
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        archive.extractall(tmp_path / "x")
+    manifest = json.loads((tmp_path / "x/manifest.json").read_bytes())
+    layer = manifest[0]["Layers"][0]
+    (tmp_path / "x/deep").mkdir()
+    (tmp_path / "x/deep/layer.tar").symlink_to(f"../{layer}")
+    manifest[0]["Layers"][0] = "deep/layer.tar"
+    (tmp_path / "x/manifest.json").write_text(json.dumps(manifest))
+    run("tar", "--create", "--zstd", "--file", str(tmp_path / "again"), "--directory", str(tmp_path / "x"), ".")
+    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
+    try:
+        load_images(other, str(tmp_path / "again"))
+    except EngineError as error:
+        assert "zstandard" in str(error)  # this Python cannot; gzip it is
+        run("tar", "--create", "--gzip", "--file", str(tmp_path / "again"), "--directory", str(tmp_path / "x"), ".")
+        load_images(other, str(tmp_path / "again"))
+    assert observe_images(other)[NAMES[0]].layers == tuple(map(digest_of, LAYERS[:2]))

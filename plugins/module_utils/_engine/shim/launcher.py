@@ -24,13 +24,12 @@ from ..linux.lean import dumps, suppress
 from ..linux.procfs import write_proc
 from ..runtime.channel import Channel
 from .creator import run_creator
-from .monitor import forward_signal, run_monitor
-from .rehearsal import fill_pools, rehearse_monitor
+from .pools import fill_pools
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
+    from collections.abc import Callable, Sequence
+    from typing import Any, NoReturn
 
 # Here, so that it is loaded before monitors are forked, which fork creators.
 _CREATOR = run_creator
@@ -48,17 +47,17 @@ def main(_words: Sequence[str]) -> int:
     if request is None:
         return 0
     _detach()
+    run_monitor = _load_monitor()
     monitors: dict[str, Channel] = {}
     containers = request["containers"]
     for first in range(0, len(containers), _BATCH):
-        monitors.update(_fork_monitors(containers[first : first + _BATCH]))
+        monitors.update(_fork_monitors(containers[first : first + _BATCH], run_monitor))
     _relay(ours, monitors)
     return 0
 
 
 def _detach() -> None:
     """Be what a monitor shall be, but for its session: done once here, it costs the monitors no memory."""
-    signal.signal(signal.SIGTERM, forward_signal)
     gc.disable()
     os.chdir("/")
     os.umask(0o022)
@@ -70,7 +69,19 @@ def _detach() -> None:
         write_proc("self/oom_score_adj", "-900")
 
 
-def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
+def _load_monitor() -> Callable[..., NoReturn]:
+    """run_monitor(), loaded and rehearsed last of all, so that what monitors use is on few pages (pools.py)."""
+    gc.collect()
+    fill_pools()
+    from .monitor import forward_signal, run_monitor  # see above
+    from .rehearsal import rehearse_monitor  # see above
+
+    signal.signal(signal.SIGTERM, forward_signal)
+    rehearse_monitor()
+    return run_monitor
+
+
+def _fork_monitors(containers: list[dict[str, Any]], run_monitor: Callable[..., NoReturn]) -> dict[str, Channel]:
     """Fork a monitor for each, and keep the channels to them.
 
     What there is now is shared by all of them, save the pages that the loop of forks itself writes to: so it does
@@ -78,9 +89,7 @@ def _fork_monitors(containers: list[dict[str, Any]]) -> dict[str, Channel]:
     """
     pairs = [Channel.pair() for _container in containers]
     end = 1 + max(fd for pair in pairs for channel in pair for fd in (channel.reader, channel.writer))
-    rehearse_monitor()
     gc.collect()
-    fill_pools()
     gc.freeze()
     child, index = 1, -1
     for index in range(len(containers)):  # noqa: B007 -- the child goes on with it

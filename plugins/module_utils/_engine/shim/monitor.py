@@ -25,7 +25,7 @@ import select
 import time
 
 from ..errors import EngineError
-from ..linux.lean import loads, suppress
+from ..linux.lean import loads
 from .finish import finish_container
 from .logs import format_log
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn
 
     from ..runtime.channel import Channel
+
+    Pipe = tuple[int, int]
+    Pipes = tuple[int, Pipe, Pipe, Pipe, Pipe, Pipe]
 
 _READ_SIZE = 65536
 
@@ -90,7 +93,7 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int, lock: int) ->
     status = 1
     try:
         os.setsid()
-        _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
+        announce(request, writer)
         birth = fork_creator(lambda _channel: request, reader, writer)
         os.closerange(lock, lock + 1)
         watch_container(request, birth, birth.answer(), (reader, writer))
@@ -101,27 +104,39 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int, lock: int) ->
         os._exit(status)
 
 
+def announce(request: dict[str, Any], writer: int) -> None:
+    """Tell the launcher that its monitor is there."""
+    _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
+
+
 def fork_creator(receive: Callable[[Channel], dict[str, Any] | None], reader: int, writer: int) -> Birth:
     """Have a child create the container that is asked for; see run_creator()."""
-    out_reader, out_writer = os.pipe()
-    err_reader, err_writer = os.pipe()
-    told, teller = os.pipe()
-    init_up, init_down = os.pipe(), os.pipe()
-    null = os.open("/dev/null", os.O_RDONLY)
+    pipes = make_pipes()
     ourselves = os.getpid()
     child = os.fork()
     if child == 0:
         try:
             from .creator import run_creator  # a launcher has it by now; a monitor that only watches never needs it
 
+            null, (_out, out), (_err, err), (told, teller), init_up, init_down = pipes
             os.close(told)
-            stdio = (null, out_writer, err_writer)
-            run_creator(receive, (reader, writer), (ourselves, teller), (init_up, init_down), stdio)
+            run_creator(receive, (reader, writer), (ourselves, teller), (init_up, init_down), (null, out, err))
         finally:
             os._exit(1)
-    for fd in (null, out_writer, err_writer, teller, init_up[1], *init_down):
+    return keep_ours(child, pipes)
+
+
+def make_pipes() -> Pipes:
+    """What a container has as stdin, and the pipes: output, errors, the creator's answer, from and to the init."""
+    return os.open("/dev/null", os.O_RDONLY), os.pipe(), os.pipe(), os.pipe(), os.pipe(), os.pipe()
+
+
+def keep_ours(creator: int, pipes: Pipes) -> Birth:
+    """Close the ends that are the creator's."""
+    null, (out, out_writer), (err, err_writer), (told, teller), (init, init_writer), (reader, writer) = pipes
+    for fd in (null, out_writer, err_writer, teller, init_writer, reader, writer):
         os.close(fd)
-    return Birth(child, told, init_up[0], out_reader, err_reader)
+    return Birth(creator, told, init, out, err)
 
 
 def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes: tuple[int, int]) -> None:
@@ -137,7 +152,7 @@ def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes:
             _write(writer, b'{"name": "%s", "error": "%s"}\n' % (request["name"].encode(), text))
         return
     pidfd = os.pidfd_open(int(pid))
-    _init.append(pidfd)
+    _init[:] = [pidfd]
     os.waitpid(birth.creator, 0)
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     error = watch(request, log, reader, birth, pidfd)
@@ -198,5 +213,7 @@ def _copy(fd: int, log: int, stream: str) -> bool:
 
 def _write(fd: int, content: bytes) -> None:
     """Write, if it can be: neither a full disk, nor a launcher that is gone, nor a missing right ends a monitor."""
-    with suppress(OSError):
+    try:  # suppress() would be five pages more
         os.write(fd, content)
+    except OSError:
+        return

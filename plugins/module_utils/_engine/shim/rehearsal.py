@@ -4,8 +4,8 @@
 """What a launcher does so that the monitors that it forks share more of its memory: a quarter less is each one's own.
 
 A page that is written to after the fork is copied. Python writes where nobody would think so: what a name means on a
-is remembered at its first use (the method cache, Objects/typeobject.c), code is specialised when it has run a few times
-(PEP 659), and a new object takes the next free block of its size, on a page that is full of others' objects.
+is remembered at its first use (the method cache, Objects/typeobject.c), and code is specialised when it has run a few
+times (PEP 659).
 """
 
 from __future__ import annotations
@@ -13,52 +13,30 @@ from __future__ import annotations
 import os
 
 from ..linux.lean import suppress
-from .monitor import Birth, watch
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Any
+from .monitor import announce, keep_ours, make_pipes, watch
 
 # Code is specialised after eight runs in Python 3.11, and its places by and by.
 _TIMES = 10
-_POOL_MASK, _POOL_HEADER = (1 << 14) - 1, 48
-_SIZES = range(16, 513, 16)
-_MOST_BLOCKS = 4096
-
-# The objects that fill up pools, for good.
-_fillers: list[Any] = []
 
 
 def rehearse_monitor() -> None:
     """Watch over nothing, on pipes that have ended, a few times."""
-    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    request = {"name": "rehearsal", "runtime": "", "patience": 1.0}
+    log = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     for _time in range(_TIMES):
-        pipes = [os.pipe() for _pipe in range(5)]
-        for _reader, writer in pipes:
-            with suppress(OSError):
-                os.write(writer, b'{"name": "%s", "monitor": %d}\n' % (b"rehearsal", os.getpid()))
-            os.close(writer)
-        launcher, init, out, err, end = (reader for reader, _writer in pipes)
+        (launcher, writer), (end, ended) = os.pipe(), os.pipe()
+        announce(request, writer)
+        os.close(writer)
+        os.close(ended)
         os.close(os.pidfd_open(os.getpid()))
         with suppress(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
-        birth = Birth(0, null, init, out, err)
-        watch({"runtime": "", "patience": 1.0}, null, launcher, birth, end)
-        for reader, _writer in pipes:
-            os.close(reader)
-    os.close(null)
-
-
-def fill_pools() -> None:
-    """Leave no free block on a page that has objects already.
-
-    pymalloc (Objects/obmalloc.c, 3.10 on) has pools of 16 KiB for blocks of each size up to 512 bytes. A block right
-    behind a pool's header is the first of a pool that was empty: then those before it were full. Where that never
-    comes, in another Python, no more than _MOST_BLOCKS are taken.
-    """
-    for size in _SIZES:
-        for count in range(_MOST_BLOCKS):
-            block: Any = object() if size == 16 else count + 0.5 if size == 32 else bytes(size - 33)
-            if id(block) & _POOL_MASK == _POOL_HEADER:
-                break
-            _fillers.append(block)
+        pipes = make_pipes()
+        for _reader, writer in pipes[1:3]:
+            os.write(writer, b"a line of output\n")
+        birth = keep_ours(0, pipes)
+        birth.answer().partition(b" ")
+        watch(request, log, launcher, birth, end)
+        for fd in (launcher, end, birth.init, birth.out, birth.err):
+            os.close(fd)
+    os.close(log)

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: image_archive
 short_description: Export images to an archive, and load them from one
-version_added: 0.2.0
+version_added: 0.1.0
 author: Stowage contributors (@stowage)
 description:
   - Has images of the host in one file or directory on the host, which Docker, Podman, Skopeo and umoci read too; or has
@@ -135,17 +135,11 @@ images:
       changed: true
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_archive import (
-    ARGUMENT_SPEC,
-    run_archive,
-)
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_archive import run_image_archive
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run_archive(module)
+    run_image_archive()
 
 
 if __name__ == "__main__":

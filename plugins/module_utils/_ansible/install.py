@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .._engine.paths import Paths
     from .._engine.plan import overlay  # noqa: F401
     from . import installed  # noqa: F401
-    from .nouns import cgroup, container, engine, image, network, policy  # noqa: F401
+    from .nouns import cgroup, container, engine, image, image_archive, network, policy  # noqa: F401
 
 COMMANDS = ("stowage", "stowage-runtime")
 

@@ -30,14 +30,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def run_archive(module: AnsibleModule) -> NoReturn:
-    """Export or load, as the parameters say, and exit the module."""
-    path = module.params["path"]
-    if module.params["state"] == "exported":
-        run(module, ArchiveNoun(path), archive_wanted)
-    run(module, LoadNoun(path), load_wanted, many=True)
-
-
 def archive_wanted(params: Mapping[str, Any]) -> Wanted:
     """The module's parameters as {path: Archive}, with the images' names and no digests yet."""
     path, names = _path(params), params["names"]
@@ -103,3 +95,14 @@ class LoadNoun(ImageNoun):
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         for name, image in desired.items():
             yield from plan_load(image, current.get(name), self.path)
+
+
+# The module ---------------------------------------------------------------------------------------
+
+
+def run_image_archive() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    path = module.params["path"]
+    if module.params["state"] == "exported":
+        run(module, ArchiveNoun(path), archive_wanted)
+    run(module, LoadNoun(path), load_wanted, many=True)

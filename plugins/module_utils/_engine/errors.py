@@ -103,7 +103,12 @@ class InvalidImage(EngineError):
 
 
 class RegistryError(EngineError):
-    """A registry answered with an error, or not at all; ``status`` is HTTP's, 0 where there was no answer."""
+    """A registry answered with an error, or not at all; ``status`` is HTTP's, 0 where there was no answer.
+
+    ``contradicts``: what it sends of a blob cannot be of that blob; what came of it is not worth keeping.
+    """
+
+    contradicts = False
 
     def __init__(self, message: str, status: int = 0) -> None:
         self.status = status

@@ -255,7 +255,8 @@ class Host:
         if isinstance(change, PullImage):
             from .image.pull import pull_image  # http and ssl: 60 ms
 
-            pull_image(self.paths, change.desired)
+            with self._lock.let_go():  # pulls have locks of their own; others may change the host meanwhile
+                pull_image(self.paths, change.desired)
         elif isinstance(change, AssembleImage):
             assemble_image(self.paths, change.desired)
         elif isinstance(change, RemoveImage):

@@ -95,8 +95,18 @@ class Paths:
 
     @property
     def image_lock(self) -> str:
-        """Held while images or layers are written or swept."""
+        """Held, shared, while images or layers are written, and alone while they are swept."""
         return os.path.join(self.run_root, "images.lock")
+
+    @property
+    def content_locks(self) -> str:
+        """A lock for each blob and layer that is being made."""
+        return os.path.join(self.run_root, "content")
+
+    @property
+    def pins(self) -> str:
+        """What each running pull needs."""
+        return os.path.join(self.run_root, "pins")
 
     @property
     def runtime_root(self) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import mmap
 import os
 import signal
 import sys
@@ -185,24 +186,25 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_stored(paths: Paths) -> Non
 
 
 def run_killed(paths: Paths, image: Image, at: int, *, remove: bool = False) -> int:
-    """Assemble in a child that kills itself at its at-th file operation; how many it made if it was not killed."""
+    """Assemble in a child that is killed at its at-th file operation, those of its workers among them; how many there
+    were if it was not killed."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        count = 0
+        child = os.getpid()
+        count = memoryview(mmap.mmap(-1, 8)).cast("q")
 
         def hook(event: str, _arguments: tuple[object, ...]) -> None:
-            nonlocal count
             if event == "open" or event.startswith(("os.", "shutil.")):
-                count += 1
-                if count == at:
-                    os.kill(os.getpid(), signal.SIGKILL)
+                count[0] += 1
+                if count[0] == at:
+                    os.kill(child, signal.SIGKILL)
 
         sys.addaudithook(hook)
         status = 1
         try:
             remove_image(paths, image.name) if remove else assemble_image(paths, image)
-            os.write(writer, str(count).encode())
+            os.write(writer, str(count[0]).encode())
             status = 0
         finally:
             os._exit(status)
@@ -235,7 +237,9 @@ def test_a_kill_at_any_file_operation_is_healed_by_the_next_run(tmp_path: Path) 
     assert total > 50
     for at in range(1, total + 1):
         paths = Paths(str(tmp_path / str(at)), str(tmp_path / "run"))
-        assert run_killed(paths, image, at) == 0
+        if run_killed(paths, image, at):  # the workers' operations come in another order each time
+            assert at > total - 20
+            break
         found = observe_images(paths).get(NAME)
         assert found in (None, wanted), at
         assemble_image(paths, image)

@@ -3,25 +3,30 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removing images: untag, then mark what something uses, then sweep the rest.
 
-Used is what a name of the store means, and what a container's definition names, its image untagged or not.
+Used is what a name of the store means, what a container's definition names, its image untagged or not, and what a
+running pull needs. A sweep has the store alone, but for pulls: those go on, with what they have pinned.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import NamedTuple
 
 from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json
 from ..model.reference import normalise, parse_digest
 from .layer.directories import observe_layers, sweep_layers
+from .locks import ContentLock, pinned
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
 from .store import Store, write_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ..paths import Paths
+
+_PARTIAL_AGE = 24 * 3600  # seconds
 
 
 class Garbage(NamedTuple):
@@ -43,7 +48,7 @@ def observe_garbage(paths: Paths, *, without: str = "") -> Garbage:
 
 def remove_image(paths: Paths, name: str) -> Garbage:
     """Untag ``name`` and sweep; returns what went. Idempotent. Raises StateCorrupt before removing anything unsure."""
-    with write_store(paths) as store:
+    with write_store(paths, alone=True) as store:
         normal = normalise("name", name)
         _mark(paths, store, normal)
         store.untag(normal)
@@ -52,16 +57,34 @@ def remove_image(paths: Paths, name: str) -> Garbage:
 
 def sweep(paths: Paths) -> Garbage:
     """Remove every blob and layer that nothing uses; returns what went."""
-    with write_store(paths) as store:
+    with write_store(paths, alone=True) as store:
         return _sweep(paths, store)
 
 
 def _sweep(paths: Paths, store: Store) -> Garbage:
     blobs, layers = _mark(paths, store, "")
+    needed = pinned(paths)
+    blobs |= needed
+    layers |= needed
     removed = [digest for digest in store.blobs() if digest not in blobs]
     for digest in removed:
         store.remove_blob(digest)
+    _forget_partial_blobs(paths, store)
     return Garbage(tuple(removed), tuple(sweep_layers(paths, layers.__contains__)))
+
+
+def _forget_partial_blobs(paths: Paths, store: Store) -> None:
+    """Remove what came of blobs whose pull was not taken up again for a day."""
+    for digest in store.partial_blobs():
+        lock = ContentLock(paths, digest)
+        if not lock.acquire(wait=False):
+            continue
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                if os.stat(store.partial_path(digest)).st_mtime < time.time() - _PARTIAL_AGE:
+                    os.unlink(store.partial_path(digest))
+        finally:
+            lock.release()
 
 
 def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]:

@@ -10,11 +10,15 @@ a blob or layer that is not what its digest says is refused and leaves nothing. 
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 
-from ..errors import RegistryError
+from ..errors import DigestMismatch, InvalidImage, KernelError, RegistryError
 from ..model.reference import Reference, parse_digest, parse_reference
-from .layer.directories import install_layers, observe_layers
+from .fetch import Fetcher
+from .layer.directories import install_each
+from .layer.unpack import unpack_layer
+from .locks import Pin
 from .manifest import (
     INDEXES,
     MANIFESTS,
@@ -27,6 +31,7 @@ from .manifest import (
     parse_platforms,
 )
 from .platform import check_platform, choose_platform
+from .progress import Progress
 from .registry.client import Registry
 from .registry.documents import Document
 from .store import Store, verify, write_store
@@ -34,8 +39,11 @@ from .trust.remote import check_remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
     from ..model.image import Image
     from ..paths import Paths
+    from .progress import Counter
 
 
 def resolve_remote(image: Image) -> str:
@@ -51,37 +59,88 @@ def resolve_remote(image: Image) -> str:
     return _find_manifest(registry, reference, image.platform)[0].digest
 
 
-def pull_image(paths: Paths, image: Image) -> Image:
+def pull_image(paths: Paths, image: Image, show: Callable[[str], None] | None = None) -> Image:
     """Fetch what is lacking of ``image``, unpack it, and let its name mean it. Returns the image.
 
-    Raises RegistryError, DigestMismatch, InvalidImage, KernelError, Unsupported; the name means what it did then.
+    ``show`` gets a line now and then about how far it is. Raises RegistryError, DigestMismatch, InvalidImage,
+    KernelError, Unsupported, Untrusted; the name means what it did then.
     """
     reference = parse_reference("name", image.name)
     registry = Registry(reference, access=image.access)
-    with write_store(paths) as store:
-        descriptor, content, index = _find_manifest(registry, reference, image.platform)
-        check_remote(paths, reference, [descriptor.digest, *index], registry)
-        manifest = parse_manifest(content, f"the manifest of {reference.name}")
-        if manifest.config.size > MAX_DOCUMENT:
-            raise RegistryError(f"image {reference.name}: its configuration has {manifest.config.size} bytes")
-        if not store.is_intact(manifest.config):
-            _fetch_blob(store, registry, manifest.config, f"the configuration of {reference.name}")
-        config = parse_config(store.read_blob(manifest.config), manifest, f"the configuration of {reference.name}")
-        check_platform(config, image.platform, reference.name)
-        unpacked = observe_layers(paths)
-        for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
-            # A blob whose layer is to be unpacked is read anyway: one that was damaged on disk is fetched again.
-            if not (store.has_blob(blob) if diff_id in unpacked else store.is_intact(blob)):
-                _fetch_blob(store, registry, blob, f"a layer of {reference.name}")
-        install_layers(paths, store, zip(manifest.layers, config["rootfs"]["diff_ids"]))
-        store.put_blob(descriptor.media_type, content)
-        store.tag(reference.name, descriptor)
-        found = image_of(reference.name, descriptor.digest, descriptor.size, manifest, config)
-        return replace(found, access=image.access)
+    descriptor, content, index = _find_manifest(registry, reference, image.platform)
+    check_remote(paths, reference, [descriptor.digest, *index], registry)
+    manifest = parse_manifest(content, f"the manifest of {reference.name}")
+    if manifest.config.size > MAX_DOCUMENT:
+        raise RegistryError(f"image {reference.name}: its configuration has {manifest.config.size} bytes")
+    what = f"the configuration of {reference.name}"
+    with Pin(paths) as pin:
+        with write_store(paths) as store:
+            pin.add((descriptor.digest, manifest.config.digest, *(blob.digest for blob in manifest.layers)))
+            if not store.is_intact(manifest.config):
+                pieces = registry.get_blob(manifest.config.digest, manifest.config.size)
+                store.put_stream(manifest.config.media_type, pieces, expected=manifest.config.digest, what=what)
+            config = parse_config(store.read_blob(manifest.config), manifest, what)
+            check_platform(config, image.platform, reference.name)
+            pin.add(config["rootfs"]["diff_ids"])
+        # What is pinned stays. Others may write and sweep meanwhile.
+        layers = list(zip(manifest.layers, config["rootfs"]["diff_ids"]))
+        _Layers(paths, store, registry, reference.name, show).install(layers)
+        with write_store(paths) as store:
+            store.put_blob(descriptor.media_type, content)
+            store.tag(reference.name, descriptor)
+    found = image_of(reference.name, descriptor.digest, descriptor.size, manifest, config)
+    return replace(found, access=image.access)
 
 
-def _fetch_blob(store: Store, registry: Registry, blob: Descriptor, what: str) -> None:
-    store.put_stream(blob.media_type, registry.get_blob(blob.digest, blob.size), expected=blob.digest, what=what)
+class _Layers:
+    """The layers of one image, on their way from ``registry``."""
+
+    def __init__(
+        self, paths: Paths, store: Store, registry: Registry, name: str, show: Callable[[str], None] | None
+    ) -> None:
+        self._paths = paths
+        self._store = store
+        self._registry = registry
+        self._name = name
+        self._show = show
+        self._counters: dict[str, Counter] = {}
+
+    def install(self, layers: Sequence[tuple[Descriptor, str]]) -> None:
+        """Fetch and unpack those that this host lacks."""
+        coming = {blob.digest: blob.size for blob, diff_id in layers if self._lacks(blob, diff_id)}
+        if not coming:
+            return
+        progress = Progress(f"pulling {self._name}", sum(coming.values()), len(coming), self._show)
+        self._counters = {digest: progress.counter() for digest in coming}
+        try:
+            install_each(self._paths, layers, self._lacks, self._install, progress.tick)
+        except OSError as error:  # a full disk, for one
+            raise KernelError("writing images", error) from error
+        progress.end()
+
+    def _lacks(self, blob: Descriptor, diff_id: str) -> bool:
+        return not (os.path.isdir(self._paths.layer(diff_id)) and self._store.has_blob(blob))
+
+    def _install(self, blob: Descriptor, diff_id: str, target: str) -> None:
+        """In a worker. A blob whose layer is to be unpacked is read anyway: one that was damaged is fetched again."""
+        count = self._counters[blob.digest].add
+        fetcher = Fetcher(self._store, blob, self._source, what=f"a layer of {self._name}", count=count)
+        if os.path.isdir(target):
+            fetcher.fetch()
+            return
+        if self._store.has_blob(blob):
+            with self._store.open_blob(blob) as file:
+                try:
+                    unpack_layer(file, target, diff_id)
+                    count(blob.size)
+                    return
+                except (InvalidImage, DigestMismatch):
+                    if self._store.is_intact(blob):
+                        raise
+        fetcher.fetch_and_unpack(target, diff_id)
+
+    def _source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
+        return self._registry.get_blob(blob.digest, blob.size, offset)
 
 
 def _find_manifest(

@@ -4,20 +4,21 @@
 """Images on disk: an OCI image layout (image-spec 1.1, image-layout.md) that skopeo and umoci read and write too.
 
 Promises: a blob is whole and has the digest of its name, or is not there; what is read is verified; what index.json
-names is durable. Writers hold the store's lock; readers need none, since everything is renamed into place. A killed
-writer leaves files under ``.partial`` alone, which the next writer clears.
+names is durable. Writers share the store's lock, a sweep has it alone; readers need none, since everything is renamed
+into place. A killed writer leaves files under ``.partial`` alone: blobs that came in part, under their digests, which
+the next pull of them goes on from, and others, which the next writer clears.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import itertools
 import os
-import shutil
 
 from ..errors import DigestMismatch, InvalidReference, KernelError, NotFound, StateCorrupt
 from ..linux.files import (
-    exclusive_lock,
     list_directory,
     read_json,
     remove_if_exists,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 REF_NAME = "org.opencontainers.image.ref.name"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _PARTIAL = ".partial"
+_ALGORITHMS = ("sha256-", "sha512-")  # how the name of a blob that came in part begins
+_new_names = itertools.count()
 _CHUNK = 1 << 20
 
 
@@ -52,6 +55,10 @@ class Store:
         """Where the blob is or would be. ``digest`` has been parsed: it cannot leave the store."""
         algorithm, _colon, encoded = digest.partition(":")
         return os.path.join(self.root, "blobs", algorithm, encoded)
+
+    def partial_path(self, digest: str) -> str:
+        """Where a blob is that came in part: only for who holds its content lock (locks.py)."""
+        return os.path.join(self.root, _PARTIAL, digest.replace(":", "-"))
 
     def has_blob(self, descriptor: Descriptor) -> bool:
         """Whether a blob of that digest and size is there (its content is verified when it is read)."""
@@ -122,7 +129,7 @@ class Store:
         self, media_type: str, chunks: Iterable[bytes], expected: str = "", what: str = "blob"
     ) -> Descriptor:
         """Store what ``chunks`` yield, never holding more than one. Raises DigestMismatch, and then stores nothing."""
-        temporary = os.path.join(self.root, _PARTIAL, "blob")
+        temporary = os.path.join(self.root, _PARTIAL, f"new-{os.getpid()}-{next(_new_names)}")
         algorithm = expected.partition(":")[0] or "sha256"
         state = hashlib.new(algorithm)
         try:
@@ -147,27 +154,50 @@ class Store:
         """Let ``name`` mean that manifest, durably, with all blobs written before. This is what makes an image be."""
         entry = {**descriptor.to_json(), "annotations": {REF_NAME: name}}
         sync_filesystem(self.root)
-        self._write_index([*(other for other in self._entries() if _ref_name(other) != name), entry])
+        with self._index_lock():
+            self._write_index([*(other for other in self._entries() if _ref_name(other) != name), entry])
 
     def untag(self, name: str) -> None:
         """Forget ``name``; content stays until it is swept."""
-        entries = self._entries()
-        kept = [entry for entry in entries if _ref_name(entry) != name]
-        if len(kept) < len(entries):
-            self._write_index(kept)
+        with self._index_lock():
+            entries = self._entries()
+            kept = [entry for entry in entries if _ref_name(entry) != name]
+            if len(kept) < len(entries):
+                self._write_index(kept)
 
     def remove_blob(self, digest: str) -> None:
         remove_if_exists(self.blob_path(digest))
 
     def prepare(self) -> None:
-        """Make the layout where it is not whole, and clear what a killed writer left."""
-        shutil.rmtree(os.path.join(self.root, _PARTIAL), ignore_errors=True)
+        """Make the layout where it is not whole."""
         for directory in (os.path.join("blobs", "sha256"), _PARTIAL):
             os.makedirs(os.path.join(self.root, directory), mode=0o700, exist_ok=True)
-        if not os.path.exists(os.path.join(self.root, "oci-layout")):
+        if os.path.exists(self._index_path):
+            return
+        with self._index_lock():
             write_atomic(os.path.join(self.root, "oci-layout"), _LAYOUT, durable=False)
-        if not os.path.exists(self._index_path):
-            self._write_index([])
+            self._write_index(self._entries())
+
+    def clear(self) -> None:
+        """Remove what a killed writer left, with nobody else writing; blobs that came in part stay."""
+        for name in list_directory(os.path.join(self.root, _PARTIAL)):
+            if not name.startswith(_ALGORITHMS):
+                remove_if_exists(os.path.join(self.root, _PARTIAL, name))
+
+    def partial_blobs(self) -> list[str]:
+        """The digests of the blobs that came in part."""
+        names = list_directory(os.path.join(self.root, _PARTIAL))
+        return [name.replace("-", ":", 1) for name in names if name.startswith(_ALGORITHMS)]
+
+    @contextlib.contextmanager
+    def _index_lock(self) -> Iterator[None]:
+        """Hold the names, for as long as it takes to write them anew."""
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
 
     @property
     def _index_path(self) -> str:
@@ -187,26 +217,38 @@ class Store:
 
 
 @contextlib.contextmanager
-def write_store(paths: Paths) -> Iterator[Store]:
-    """The store, for writing: under its lock, with its layout made and leftovers of a killed writer cleared.
+def write_store(paths: Paths, *, alone: bool = False) -> Iterator[Store]:
+    """The store, for writing beside other writers, or (``alone``) when there is none; made where it is not whole.
 
-    Raises KernelError where the disk refuses.
+    What a killed writer left is cleared if nobody else is writing. Raises KernelError where the disk refuses.
     """
-    with exclusive_lock(paths.image_lock):
+    try:
+        os.makedirs(os.path.dirname(paths.image_lock), mode=0o700, exist_ok=True)
+        fd = os.open(paths.image_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise KernelError("writing images", error) from error
+    try:
         store = Store(paths.images)
-        try:
-            store.prepare()
-            os.makedirs(paths.layers, mode=0o700, exist_ok=True)
-            yield store
-        except OSError as error:  # a full disk, for one
-            raise KernelError("writing images", error) from error
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | (0 if alone else fcntl.LOCK_NB))
+            store.clear()
+        if not alone:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+        store.prepare()
+        os.makedirs(paths.layers, mode=0o700, exist_ok=True)
+        yield store
+    except OSError as error:  # a full disk, for one
+        raise KernelError("writing images", error) from error
+    finally:
+        os.close(fd)
 
 
-def write_all(fd: int, content: bytes) -> None:
+def write_all(fd: int, content: bytes | memoryview) -> None:
     """write(2) until all of ``content`` is written."""
-    view = memoryview(content)
-    while view:
-        view = view[os.write(fd, view) :]
+    written = os.write(fd, content)
+    while written < len(content):
+        content = memoryview(content)[written:]
+        written = os.write(fd, content)
 
 
 def verify(content: bytes, digest: str, what: str) -> None:

@@ -109,6 +109,10 @@ class exclusive_lock:
         self._path = path
         self.fd = -1
 
+    def let_go(self) -> released:
+        """``with`` holds it no longer, and takes it again at its end; nothing where it is not held."""
+        return released(self.fd)
+
     def __enter__(self) -> None:
         os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
         self.fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -121,3 +125,18 @@ class exclusive_lock:
     def __exit__(self, *_error: object) -> None:
         os.close(self.fd)
         self.fd = -1
+
+
+class released:
+    """``with`` lets go of the lock on ``fd``, and waits for it again at its end."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __enter__(self) -> None:
+        if self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._fd >= 0:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)

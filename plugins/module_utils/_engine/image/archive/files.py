@@ -15,8 +15,8 @@ import stat
 
 from ...errors import InvalidImage, KernelError, NotFound
 from ..layer.compression import compression_of, inflate
+from ..layer.members import clean_path
 from ..layer.tar import FILE, HARD_LINK, SYMLINK, TarReader
-from ..layer.unpack import clean_path
 from ..manifest import MAX_DOCUMENT
 
 TYPE_CHECKING = False

@@ -14,6 +14,7 @@ from ...errors import InvalidImage, InvalidOption, NotFound
 from ...model.archive import DOCKER_ARCHIVE
 from ...model.reference import normalise, parse_reference
 from ..layer.directories import install_layers, observe_layers
+from ..locks import pinned
 from ..manifest import image_of
 from ..store import Store, write_store
 from .contents import open_archive, verify_files
@@ -43,7 +44,7 @@ def resolve_load(paths: Paths, path: str, names: Sequence[str] = ()) -> dict[str
 
 def load_images(paths: Paths, path: str, names: Sequence[str] = ()) -> list[Image]:
     """Load images out of the archive at ``path``; what is there already is left as it is. Raises as resolve_load()."""
-    with open_archive(path) as archive, write_store(paths) as store:
+    with open_archive(path) as archive, write_store(paths, alone=True) as store:
         chosen = _choose_here(paths, store, archive, names)
         blobs = _to_read(paths, store, chosen.values())
         verify_files(archive.files, blobs)
@@ -53,7 +54,7 @@ def load_images(paths: Paths, path: str, names: Sequence[str] = ()) -> list[Imag
             for packed in chosen.values():
                 install_layers(paths, store, zip(packed.manifest.layers, packed.config["rootfs"]["diff_ids"]))
         except BaseException:
-            for digest in _digests(chosen.values()) - before:
+            for digest in _digests(chosen.values()) - before - pinned(paths):
                 store.remove_blob(digest)
             raise
         for name, packed in chosen.items():

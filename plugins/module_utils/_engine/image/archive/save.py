@@ -19,7 +19,7 @@ from ...linux.files import list_directory, remove_if_exists, sync_filesystem, wr
 from ...model.archive import DOCKER_ARCHIVE, OCI_DIRECTORY, Archive
 from ...model.reference import normalise, parse_reference
 from ..layer.compression import LayerStream
-from ..layer.unpack import DEFAULT_BUDGET
+from ..layer.members import DEFAULT_BUDGET
 from ..manifest import (
     DOCKER_LAYER,
     DOCKER_MANIFEST,

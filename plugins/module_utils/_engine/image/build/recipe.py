@@ -20,7 +20,7 @@ from ...model.image import ImageConfig
 from ...model.reference import normalise
 from ..layer.compression import LayerStream, compression_of
 from ..layer.directories import install_layers
-from ..layer.unpack import DEFAULT_BUDGET, WHITEOUT, clean_path
+from ..layer.members import DEFAULT_BUDGET, WHITEOUT, clean_path
 from ..manifest import (
     DOCKER_LAYER,
     OCI_CONFIG,

@@ -13,7 +13,7 @@ import os
 import stat
 
 from ...errors import InvalidOption, KernelError
-from ..layer.unpack import WHITEOUT
+from ..layer.members import WHITEOUT
 from ..store import read_chunks
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, end_of_archive, header_of, padding_of
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The uncompressed bytes of a layer, hashed as they are read, whatever it is compressed with (image-spec, layer.md).
 
-The compression is told by the content's first bytes, not by the media type, which registries get wrong.
+The compression is told by the content's first bytes, not by the media type, which registries get wrong. Packages that
+do it faster than Python's own are used where the host has them: isal or zlib-ng for gzip, zstandard for zstd.
 """
 
 from __future__ import annotations
@@ -13,22 +14,35 @@ import importlib
 import zlib
 
 from ...errors import InvalidImage, Unsupported
+from ...linux.process import find_program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from typing import Any, BinaryIO
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol
 
-_CHUNK = 1 << 18
+    class Readable(Protocol):
+        """What gives some bytes, ``size`` at most; none at the end alone."""
+
+        def read(self, size: int, /) -> bytes: ...
+
+    Inflate = Callable[[Readable, bytes], Iterator[bytes]]
+
+_CHUNK = 1 << 16  # fits the processor's cache: four times as much takes a fifth more system time
+_HEAD = 512  # what compression_of() wants to see
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's manual, inflateInit2: 15 bits of window, plus 16 for gzip's header
+_ZSTD_WINDOW = 1 << 27  # bytes of memory; RFC 8878 advises to support 8 MB, `zstd -d` takes 128 MB unless told
 
 
 class LayerStream:
-    """Read a layer's tar archive out of ``file``. More than ``limit`` bytes uncompressed is InvalidImage."""
+    """Read a layer's tar archive out of ``file``. More than ``limit`` bytes uncompressed is InvalidImage.
 
-    def __init__(self, file: BinaryIO, *, limit: int, algorithm: str = "sha256") -> None:
+    Making one reads the first bytes, and imports what the compression takes: nothing is imported after that.
+    """
+
+    def __init__(self, file: Readable, *, limit: int, algorithm: str = "sha256") -> None:
         self._chunks = inflate(file)
         self._hash = hashlib.new(algorithm)
         self._limit = limit
@@ -72,11 +86,23 @@ class LayerStream:
         self._hash.update(chunk)
 
 
-def inflate(file: BinaryIO) -> Iterator[bytes]:
-    """The uncompressed content of ``file``, in bounded pieces. Raises InvalidImage, Unsupported."""
-    first = file.read(_CHUNK)
-    reader = {"gzip": _inflate_gzip, "zstd": _inflate_zstd}.get(compression_of(first), _plain)
-    return reader(file, first)
+def inflate(file: Readable) -> Iterator[bytes]:
+    """The uncompressed content of ``file``, in bounded pieces. Raises InvalidImage, Unsupported.
+
+    By the time that it returns, all that it takes is imported.
+    """
+    first = b""
+    while len(first) < _HEAD:
+        more = file.read(_HEAD - len(first))
+        if not more:
+            break
+        first += more
+    kind = compression_of(first)
+    if kind == "gzip":
+        return _inflate_gzip(_load_zlib(), file, first)
+    if kind == "zstd":
+        return _load_zstd()(file, first)
+    return _plain(file, first)
 
 
 def compression_of(first: bytes) -> str:
@@ -86,17 +112,27 @@ def compression_of(first: bytes) -> str:
     return "gzip" if first.startswith(_GZIP) else "zstd" if first.startswith(_ZSTD) else ""
 
 
-def _plain(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
+def _plain(file: Readable, chunk: bytes) -> Iterator[bytes]:
     while chunk:
         yield chunk
         chunk = file.read(_CHUNK)
 
 
-def _inflate_gzip(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
+def _load_zlib() -> Any:
+    """zlib, or what does the same with the same functions: twice as fast (isal), half as fast again (zlib-ng)."""
+    for name in ("isal.isal_zlib", "zlib_ng.zlib_ng"):
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            continue
+    return zlib
+
+
+def _inflate_gzip(library: Any, file: Readable, chunk: bytes) -> Iterator[bytes]:
     """RFC 1952: one member or several, and perhaps zeros after them."""
     try:
         while chunk.strip(b"\0"):
-            member = zlib.decompressobj(_GZIP_WINDOW)
+            member = library.decompressobj(wbits=_GZIP_WINDOW)
             while not member.eof:
                 if not chunk:
                     raise InvalidImage("the layer's gzip data ends too early")
@@ -105,27 +141,47 @@ def _inflate_gzip(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
                 if content:
                     yield content
             chunk = member.unused_data or file.read(_CHUNK)
-    except zlib.error as error:
+    except library.error as error:
         raise InvalidImage(f"the layer is not valid gzip data ({error})") from error
 
 
-def _inflate_zstd(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
-    """RFC 8878. Python has it since 3.14; before, the package zstandard has it where it is installed."""
+def _load_zstd() -> Inflate:
+    """Python has it since 3.14; before, the package zstandard; else there is the program, as a process beside us."""
     try:
         zstd: Any = importlib.import_module("compression.zstd")
-        reader = zstd.ZstdFile(_Rest(file, chunk))
-        failures: tuple[type[Exception], ...] = (zstd.ZstdError, EOFError)
+        parameter = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW.bit_length() - 1}
+        return lambda file, first: _by_reader(
+            lambda rest: zstd.ZstdFile(rest, options=parameter), (zstd.ZstdError, EOFError), _Rest(file, first)
+        )
     except ImportError:
-        try:
-            zstd = importlib.import_module("zstandard")
-        except ImportError as error:
-            raise Unsupported(
-                "a layer is compressed with zstd, and this host's Python cannot read that: "
-                "install the package python3-zstandard, or use a gzip image"
-            ) from error
-        reader = zstd.ZstdDecompressor().stream_reader(_Rest(file, chunk), read_across_frames=True)
-        failures = (zstd.ZstdError,)
+        pass
     try:
+        package: Any = importlib.import_module("zstandard")
+        return lambda file, first: _by_reader(
+            lambda rest: package.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
+                rest, read_across_frames=True
+            ),
+            (package.ZstdError,),
+            _Rest(file, first),
+        )
+    except ImportError:
+        pass
+    program = find_program("zstd")
+    if program is None:
+        raise Unsupported(
+            "a layer is compressed with zstd, and nothing on this host can read that: install the package "
+            "python3-zstandard or zstd, or use a gzip image"
+        )
+    from .zstd_program import inflate_by_program  # the last resort
+
+    return lambda file, first: inflate_by_program(program, _Rest(file, first))
+
+
+def _by_reader(
+    open_reader: Callable[[_Rest], Any], failures: tuple[type[Exception], ...], rest: _Rest
+) -> Iterator[bytes]:
+    try:
+        reader = open_reader(rest)
         yield from iter(lambda: reader.read(_CHUNK), b"")
     except failures as error:
         raise InvalidImage(f"the layer is not valid zstd data ({error})") from error
@@ -134,13 +190,13 @@ def _inflate_zstd(file: BinaryIO, chunk: bytes) -> Iterator[bytes]:
 class _Rest:
     """A file of which the first piece has been read already."""
 
-    def __init__(self, file: BinaryIO, first: bytes) -> None:
+    def __init__(self, file: Readable, first: bytes) -> None:
         self._file = file
         self._first = first
 
     def read(self, size: int = -1) -> bytes:
+        size = _CHUNK if size < 0 else size
         if self._first:
-            size = len(self._first) if size < 0 else size
             content, self._first = self._first[:size], self._first[size:]
             return content
         return self._file.read(size)

@@ -12,7 +12,10 @@ import contextlib
 import os
 
 from ...linux.files import list_directory, sync_filesystem
-from .unpack import OPAQUE_XATTR, PARTIAL, remove_tree, unpack_layer
+from ...linux.worker import run_workers
+from ..locks import Claims, ContentLock, wait_for
+from .tree import OPAQUE_XATTR
+from .unpack import PARTIAL, remove_tree, unpack_layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,26 +25,72 @@ if TYPE_CHECKING:
     from ..manifest import Descriptor
     from ..store import Store
 
+    # Unpacks the layer (blob, diff_id) into `<target>.partial`, and has its blob in the store.
+    Install = Callable[[Descriptor, str, str], None]
+
+_LEAST, _MOST = 3, 6  # workers: a slow line is shared by some, and each takes memory
+
 
 def install_layers(paths: Paths, store: Store, layers: Iterable[tuple[Descriptor, str]]) -> None:
-    """Unpack those (blob, diff_id) that this host lacks; all are durable before the first is in place.
+    """Unpack those (blob, diff_id) that this host lacks, out of the store; inside write_store()."""
 
-    Only inside write_store(). What a killed run left half-unpacked is unpacked anew.
+    def lacks(_blob: Descriptor, diff_id: str) -> bool:
+        return not os.path.isdir(paths.layer(diff_id))
+
+    def install(blob: Descriptor, diff_id: str, target: str) -> None:
+        with store.open_blob(blob) as file:
+            unpack_layer(file, target, diff_id)
+
+    install_each(paths, layers, lacks, install)
+
+
+def install_each(
+    paths: Paths,
+    layers: Iterable[tuple[Descriptor, str]],
+    lacks: Callable[[Descriptor, str], bool],
+    install: Install,
+    tick: Callable[[], None] | None = None,
+) -> None:
+    """Have ``install`` make the layers that the host ``lacks``, several at a time, in processes of their own.
+
+    All are durable before the first is in place. Several runs may do this at once: a layer that one makes, the others
+    wait for. What a killed run left half-unpacked is unpacked anew.
     """
-    present = observe_layers(paths)
-    missing = {diff_id: descriptor for descriptor, diff_id in layers if diff_id not in present}
+    wanted = list(dict.fromkeys(layers))
+    while True:
+        lacking = [layer for layer in wanted if lacks(*layer)]
+        if not lacking:
+            return
+        with Claims(paths) as claims:
+            mine = [layer for layer in lacking if claims.claim(layer[0].digest, layer[1]) and lacks(*layer)]
+            if mine:
+                _install(paths, mine, install, tick)
+        if not mine:
+            wait_for(paths, lacking[0][1])
+            wait_for(paths, lacking[0][0].digest)
+
+
+def _install(
+    paths: Paths, layers: Sequence[tuple[Descriptor, str]], install: Install, tick: Callable[[], None] | None
+) -> None:
+    # The largest first: it would else be alone at the end.
+    ordered = sorted(layers, key=lambda layer: -layer[0].size)
+    works = [_work(install, blob, diff_id, paths.layer(diff_id)) for blob, diff_id in ordered]
     try:
-        for diff_id, descriptor in missing.items():
-            with store.open_blob(descriptor) as file:
-                unpack_layer(file, paths.layer(diff_id), diff_id)
-        if missing:
+        run_workers(works, max(_LEAST, min(len(os.sched_getaffinity(0)), _MOST)), tick)
+        made = [diff_id for _blob, diff_id in layers if os.path.isdir(paths.layer(diff_id) + PARTIAL)]
+        if made:
             sync_filesystem(paths.layers)
-        for diff_id in missing:
+        for diff_id in made:
             os.rename(paths.layer(diff_id) + PARTIAL, paths.layer(diff_id))
     except BaseException:
-        for diff_id in missing:
+        for _blob, diff_id in layers:
             remove_tree(paths.layer(diff_id) + PARTIAL)
         raise
+
+
+def _work(install: Install, blob: Descriptor, diff_id: str, target: str) -> Callable[[], None]:
+    return lambda: install(blob, diff_id, target)
 
 
 def observe_layers(paths: Paths) -> set[str]:
@@ -71,7 +120,10 @@ def sweep_layers(paths: Paths, keep: Callable[[str], bool]) -> list[str]:
     for name in list_directory(paths.layers):
         path = os.path.join(paths.layers, name)
         if name.endswith(PARTIAL):
-            remove_tree(path)
+            lock = ContentLock(paths, name[: -len(PARTIAL)])
+            if lock.acquire(wait=False):  # else a pull is making it
+                remove_tree(path)
+                lock.release()
         elif not keep(name.replace("-", ":", 1)):
             # Not in place any more before it is taken apart: killed in between, it is a leftover, not half a layer.
             os.rename(path, path + PARTIAL)

@@ -52,7 +52,11 @@ def all_failed(errors: Sequence[RegistryError]) -> RegistryError:
     """One error out of those of several places: the last place is the one that the image's name leads to."""
     *others, last = errors
     told = "".join(f"; before that, {error}" for error in others)
-    return RegistryError(f"{last}{told}", last.status) if others else last
+    if not others:
+        return last
+    error = RegistryError(f"{last}{told}", last.status)
+    error.contradicts = any(failed.contradicts for failed in errors)
+    return error
 
 
 def _read(endpoint: Endpoint, where: str, digest: str, size: int, offset: int) -> Iterator[bytes]:
@@ -102,12 +106,17 @@ def _start(endpoint: Endpoint, response: Response, digest: str, size: int, offse
     match = _RANGE.fullmatch(response.headers.get("Content-Range") or "")
     if not match or int(match.group(1)) > offset or match.group(3) not in ("*", str(size)):
         told = str(response.headers.get("Content-Range"))[:80]
-        raise endpoint.error(
-            f"asked for the blob {digest} from byte {offset} of {size}, it gave another part ({told!r})"
+        raise _contradiction(
+            endpoint.error(f"asked for the blob {digest} from byte {offset} of {size}, it gave another part ({told!r})")
         )
     return int(match.group(1))
 
 
 def _wrong_size(endpoint: Endpoint, digest: str, size: int, *, longer: bool) -> RegistryError:
     kind = "longer" if longer else "shorter"
-    return endpoint.error(f"the blob {digest} is {kind} than the {size} bytes that its manifest says")
+    return _contradiction(endpoint.error(f"the blob {digest} is {kind} than the {size} bytes that its manifest says"))
+
+
+def _contradiction(error: RegistryError) -> RegistryError:
+    error.contradicts = True
+    return error

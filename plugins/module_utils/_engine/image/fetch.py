@@ -1,0 +1,140 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Get a blob into the store: verified while it streams, read by an unpacker while it grows, continued after a break.
+
+Promises: a blob has its name only once all of it is there and has that digest. What came before a broken connection or
+a kill stays as the blob's partial file, and the next run goes on from its end; where it turns out wrong, it is dropped
+and fetched once more from the start. Whoever calls holds the blob's content lock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from ..errors import DigestMismatch, InvalidImage, KernelError, RegistryError
+from ..linux.files import remove_if_exists
+from .layer.unpack import start_unpacking
+from .store import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .manifest import Descriptor
+    from .store import Store
+
+    # A blob's content from an offset on, a piece at a time; and who counts the bytes that came.
+    Source = Callable[[Descriptor, int], Iterator[bytes]]
+    Count = Callable[[int], None]
+
+_CHUNK = 1 << 18
+
+
+class GrowingFile:
+    """Read a file that another process still writes. ``more`` is a pipe: a byte for each piece, its end for the end."""
+
+    def __init__(self, fd: int, more: int) -> None:
+        self._fd = fd
+        self._more = more
+        self._offset = 0
+
+    def read(self, size: int) -> bytes:
+        """Some bytes, ``size`` at most; none at the end alone."""
+        while True:
+            content = os.pread(self._fd, size, self._offset)
+            self._offset += len(content)
+            if content or self._more < 0:
+                return content
+            if not os.read(self._more, 1 << 16):
+                self._more = -1  # what was written since is still to be read
+
+
+class Fetcher:
+    """Gets the blob ``blob``, called ``what`` in errors; ``count`` is told of the bytes that came."""
+
+    def __init__(self, store: Store, blob: Descriptor, source: Source, *, what: str, count: Count) -> None:
+        self._store = store
+        self._blob = blob
+        self._source = source
+        self._what = what
+        self._count = count
+        self._path = store.partial_path(blob.digest)
+
+    def fetch(self) -> None:
+        """Only get it. Raises DigestMismatch, RegistryError, KernelError."""
+        self._twice(self._receive)
+
+    def fetch_and_unpack(self, target: str, diff_id: str) -> None:
+        """Get it, and unpack it meanwhile into ``target``.partial. Raises InvalidImage and Unsupported too."""
+        self._twice(lambda: self._receive_and_unpack(target, diff_id))
+
+    def _twice(self, receive: Callable[[], None]) -> None:
+        resumed = os.path.exists(self._path)
+        try:
+            receive()
+        except (DigestMismatch, InvalidImage):
+            remove_if_exists(self._path)
+            if not resumed:
+                raise
+            receive()  # what an earlier run left was wrong
+        except RegistryError as error:
+            if error.contradicts or not os.path.getsize(self._path):
+                remove_if_exists(self._path)
+            raise
+        except BaseException:
+            remove_if_exists(self._path)
+            raise
+
+    def _receive_and_unpack(self, target: str, diff_id: str) -> None:
+        with open(self._path, "ab"):
+            pass
+        more, notify = os.pipe()
+        with open(self._path, "rb", buffering=0) as file:
+            # The worker has a copy of the pipe's writing end too, which it must not keep: it would wait for itself.
+            unpacker = start_unpacking(GrowingFile(file.fileno(), more), target, diff_id, close=notify)
+        os.close(more)
+        try:
+            try:
+                self._receive(notify)
+            finally:
+                os.close(notify)
+        except BrokenPipeError:
+            unpacker.result()  # it has ended before the blob did: it says why
+            raise
+        except BaseException:
+            unpacker.kill()
+            raise
+        unpacker.result()
+
+    def _receive(self, notify: int = -1) -> None:
+        """Stream it into its partial file, from where that ends, and give it its name."""
+        blob = self._blob
+        state = hashlib.new(blob.digest.partition(":")[0])
+        try:
+            with open(self._path, "a+b", buffering=0) as file:
+                if os.fstat(file.fileno()).st_size > blob.size:
+                    file.truncate(0)
+                file.seek(0)
+                while chunk := file.read(_CHUNK):
+                    state.update(chunk)
+                    self._count(len(chunk))
+                offset = file.tell()
+                for piece in self._source(blob, offset) if offset < blob.size else ():
+                    state.update(piece)
+                    write_all(file.fileno(), piece)
+                    offset += len(piece)
+                    self._count(len(piece))
+                    if notify >= 0:
+                        os.write(notify, b".")
+            digest = f"{state.name}:{state.hexdigest()}"
+            if digest != blob.digest:
+                raise DigestMismatch(self._what, blob.digest, digest)
+            path = self._store.blob_path(blob.digest)
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            os.rename(self._path, path)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise KernelError(f"storing {self._what}", error) from error

@@ -52,6 +52,9 @@ attributes:
     support: full
     details:
       - The same plan is printed in check mode and applied in a real run. Check mode writes nothing at all.
+      - What is asked for and is not on the host, such as an image, a network, a directory or a device, may be the work
+        of an earlier task, which did nothing in check mode either. So it is taken for granted, with a warning; a real
+        run refuses it before anything is changed.
   diff_mode:
     support: full
   idempotent:

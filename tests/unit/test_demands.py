@@ -7,12 +7,18 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.demands import check_kernel, complete_container
+from ansible_collections.stowage.engine.plugins.module_utils._engine.demands import (
+    check_kernel,
+    check_provisions,
+    complete_container,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import InvalidOption, NotFound, Unsupported
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import (
     Container,
+    Device,
     Namespaces,
     Security,
+    Volume,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.resolve import refuse
 
@@ -109,3 +115,55 @@ def test_what_is_no_profile_is_refused_with_its_path(tmp_path, text, expected):
     assert caught.value.option.startswith("security_opts: seccomp")
     assert expected in caught.value.expected
     assert str(path) in str(caught.value)
+
+
+WANTED = {
+    "file or directory": lambda path: container(volumes=(Volume(path, "/x"),)),
+    "device": lambda path: container(devices=(Device(path, "/dev/x"),)),
+    "runtime": lambda path: container(runtime=path),
+}
+
+
+@pytest.mark.parametrize("kind", WANTED)
+def test_what_this_host_lacks_is_told_of(tmp_path, kind):
+    wanted = WANTED[kind](str(tmp_path / "none"))
+    with pytest.raises(NotFound, match=rf"{kind} '/.*/none' is not on this host; container web asks for it in"):
+        check_provisions(wanted, refuse)
+    told = []
+    check_provisions(wanted, told.append)
+    assert [(error.kind, error.name) for error in told] == [(kind, str(tmp_path / "none"))]
+
+
+def test_what_this_host_has_is_not(tmp_path):
+    program = tmp_path / "runtime"
+    program.touch(mode=0o755)
+    check_provisions(
+        container(
+            volumes=(Volume(str(tmp_path), "/x"),), devices=(Device("/dev/null", "/dev/x"),), runtime=str(program)
+        ),
+        refuse,
+    )
+
+
+def test_all_is_told_of_at_once(tmp_path):
+    told = []
+    volumes, devices = (Volume("/none/a", "/a"), Volume("/none/b", "/b")), (Device("/none/c", "/c"),)
+    check_provisions(container(volumes=volumes, devices=devices, runtime="none"), told.append)
+    assert [error.name for error in told] == ["/none/a", "/none/b", "/none/c", "none"]
+
+
+def test_what_is_no_device_is_refused_though_others_are_missing(tmp_path):
+    wanted = container(devices=(Device("/none", "/dev/a"), Device("/etc/passwd", "/dev/b")))
+    with pytest.raises(InvalidOption, match="devices: '/etc/passwd' is not valid; expected a device node"):
+        check_provisions(wanted, lambda _error: None)
+
+
+def test_a_profile_that_is_missing_is_told_of_once():
+    check_provisions(container(security=Security(seccomp="/none")), refuse)
+
+
+def test_what_is_no_program_is_no_runtime(tmp_path):
+    (tmp_path / "file").touch(mode=0o644)
+    for path in (tmp_path, tmp_path / "file"):
+        with pytest.raises(NotFound, match="install it, or leave runtime out"):
+            check_provisions(container(runtime=str(path)), refuse)

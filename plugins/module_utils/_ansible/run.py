@@ -104,7 +104,9 @@ def _reconcile(
     desired = noun.resolve(host, wanted)
     current = noun.observe(host)
     changes = list(noun.plan(desired, current))
-    if changes and not check:
+    if check:
+        host.check(changes)
+    elif changes:
         if noun.uses_engine and any(thing is not None for thing in desired.values()):
             from .install import engine_command, install_engine  # most runs change nothing
 

@@ -9,12 +9,12 @@ not hold the others up; what was begun for it is undone, and the error tells of 
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar, Union
 
-from .errors import EngineError, InvalidOption, NotFound, RuntimeFailed
+from .demands import check_provisions
+from .errors import EngineError, NotFound, RuntimeFailed
 from .exposure import apply_names, apply_ports, forwards_of, names_told, write_container_files
 from .image.layer.directories import lower_directories
 from .image.observe import observe_image
@@ -34,6 +34,7 @@ from .plan.container import (
     UpdateContainer,
 )
 from .plan.joining import in_waves
+from .resolve import refuse
 from .shim.bundle import prepare_container, remove_bundle, save_definition
 from .shim.launch import (
     Born,
@@ -46,7 +47,6 @@ from .shim.launch import (
     stop_container,
 )
 from .shim.observe import observe_runtime
-from .shim.provisions import observe_provisions
 from .shim.solo import SoloMonitor
 
 TYPE_CHECKING = False
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from .paths import Paths
     from .plan.change import Change
 
+    Absent = Callable[[NotFound], None]
     Progress = Callable[[str], None]
     Failures = dict[str, str]
     Result = Union[Born, Created, Failed]
@@ -179,27 +180,30 @@ def _check(site: Site, changes: Sequence[Change]) -> None:
     if ending:
         states = observe_runtime(site.paths, site.cgroups)
         refuse_joined(ending, {change.subject.partition(" ")[2] for change in changes}, states)
+    check_containers(site.paths, changes, refuse)
+
+
+def check_containers(paths: Paths, changes: Iterable[Change], absent: Absent) -> None:
+    """Tell ``absent`` of what containers that are to be made or started need and this host lacks, beside what was
+    looked for when they were resolved. Raises InvalidOption where something else is in its place."""
     for change in changes:
         if isinstance(change, _STARTING):
-            for volume in change.desired.volumes:
-                if not os.path.exists(volume.source):
-                    raise InvalidOption(
-                        f"container {change.desired.name}: volumes",
-                        volume.source,
-                        "a file or directory that is on the host; make it first",
-                    )
-            observe_provisions(change.desired)
-            _layers(site, change.desired)
+            check_provisions(change.desired, absent)
+            try:
+                if change.desired.image_digest:  # else the image is to come, too
+                    _layers(paths, change.desired)
+            except NotFound as error:
+                absent(error)
 
 
-def _layers(site: Site, container: Container) -> list[str]:
+def _layers(paths: Paths, container: Container) -> list[str]:
     """The unpacked layers of the container's image, lowest first. Raises NotFound."""
-    image = observe_image(site.paths, container.image_digest)
+    image = observe_image(paths, container.image_digest)
     if image is None:
         raise NotFound("image", f"{container.image}@{container.image_digest}", "pull or build it again")
     if image.missing:
         raise NotFound("layer", image.missing[0], f"run stowage.engine.image for {container.image} to unpack it again")
-    return lower_directories(site.paths, image.layers)[::-1]
+    return lower_directories(paths, image.layers)[::-1]
 
 
 def _stop(changes: Iterable[Stopping], site: Site, failures: Failures) -> None:
@@ -253,7 +257,7 @@ def _start(changes: Iterable[Starting], site: Site, failures: Failures, tell: Pr
     def prepare(container: Container) -> None:
         delete_container(site.paths, site.cgroups, container.name)
         path = site.cgroups.container_path(container.cgroup_parent, container.name)
-        prepare_container(site.paths, container, layers=_layers(site, container), cgroups_path=path)
+        prepare_container(site.paths, container, layers=_layers(site.paths, container), cgroups_path=path)
         write_container_files(site.paths, container, networks, everyone)
 
     for name, container in wanted.items():

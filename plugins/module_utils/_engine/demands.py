@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What containers ask of the host's kernel and files beside images, networks and cgroups: looked up, or refused.
 
-What another kernel would have is refused at once, in check mode too. What an earlier task may have made (a device, a
-program) is looked for before anything is changed, when it is needed.
+What another kernel would have is refused at once, in check mode too. What an earlier task may have made (a file, a
+device, a program) is looked for before anything is changed, where a container is to be started; check mode takes it for
+granted, with a warning.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import re
 from dataclasses import replace
 
 from .errors import NotFound, Unsupported
+from .linux.process import find_program
+from .shim.provisions import observe_provisions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model.container import Container
+    from .model.container import Container, Security
 
     Absent = Callable[[NotFound], None]
 
@@ -41,6 +44,33 @@ def complete_container(container: Container, current: Container | None, absent: 
         absent(NotFound("seccomp profile", path, f"container {container.name} asks for it in security_opts"))
         digest = current.security.seccomp_digest if current else ""
     return replace(container, security=replace(container.security, seccomp_digest=digest))
+
+
+def check_provisions(container: Container, absent: Absent) -> None:
+    """Tell ``absent`` of what the container takes from this host and does not find; InvalidOption where it is there,
+    but no device."""
+    where = f"container {container.name} asks for it in"
+    for volume in container.volumes:
+        if not os.path.exists(volume.source):
+            absent(NotFound("file or directory", volume.source, f"{where} volumes; make it first"))
+    there = []
+    for device in container.devices:
+        if os.path.exists(device.source):
+            there.append(device)
+        else:
+            absent(NotFound("device", device.source, f"{where} devices; make it first, or load its driver"))
+    if container.runtime and find_program(container.runtime) is None:
+        absent(NotFound("runtime", container.runtime, f"{where} runtime; install it, or leave runtime out"))
+    try:
+        observe_provisions(replace(container, devices=tuple(there), security=_without_missing_profile(container)))
+    except NotFound as error:
+        absent(error)
+
+
+def _without_missing_profile(container: Container) -> Security:
+    """Whoever completed the container has told of it (complete_container())."""
+    missing = container.security.seccomp.startswith("/") and not os.path.exists(container.security.seccomp)
+    return replace(container.security, seccomp="") if missing else container.security
 
 
 def check_kernel(container: Container, release: str, root: str = "/") -> None:

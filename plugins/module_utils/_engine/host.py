@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from .cgroup.manager import Cgroups, open_cgroups
-from .containers import Site, apply_containers, observe_containers
+from .containers import Site, apply_containers, check_containers, observe_containers
 from .demands import complete_container
 from .errors import Conflict, NotFound
 from .exposure import apply_names
@@ -184,6 +184,10 @@ class Host:
                 current = containers[name].container if name in containers else None
                 desired[name] = complete_container(container, current, self.absent)
         return desired
+
+    def check(self, changes: Iterable[Change]) -> None:
+        """What apply() refuses before it changes anything, with what is not there told to ``absent``."""
+        check_containers(self.paths, changes, self.absent)
 
     # Making it so -------------------------------------------------------------------------------
 

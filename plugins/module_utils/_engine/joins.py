@@ -79,7 +79,7 @@ def refuse_joined(ending: Iterable[str], changed: Iterable[str], states: Mapping
                 if other in ends:
                     raise Conflict(
                         f"container {other} cannot end: container {name} runs in its namespace ({option}); stop or "
-                        f"remove that first, or in the same task"
+                        f"remove that first, or both together"
                     )
 
 

@@ -141,7 +141,9 @@ def test_options_are_in_the_plan_and_nothing_of_them_is_left_to_do(world):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"devices": ["/dev/nonsense"]}, "devices: '/dev/nonsense' is not valid; expected a device node of this host"),
+        ({"devices": ["/dev/nonsense"]}, "device '/dev/nonsense' is not on this host; container web asks for it"),
+        ({"volumes": ["/nonsense:/x"]}, "file or directory '/nonsense' is not on this host; container web asks for it"),
+        ({"runtime": "nonsense"}, "runtime 'nonsense' is not on this host; container web asks for it"),
         ({"devices": ["/etc/passwd"]}, "devices: '/etc/passwd' is not valid; expected a device node of this host"),
         ({"security_opts": ["seccomp=/nonsense"]}, "seccomp profile '/nonsense' is not on this host"),
         ({"security_opts": ["seccomp=/etc/passwd"]}, "a profile in JSON"),
@@ -154,6 +156,25 @@ def test_what_this_host_lacks_is_refused_before_anything_is_changed(world, optio
         world.run(containers_task(other={}, web=options))
     assert says in str(caught.value)
     assert {name: state.pid for name, state in world.containers().items()} == {"web": pid}
+
+
+def test_check_mode_refuses_what_no_earlier_task_makes_good(world):
+    """What is missing it takes for granted; what is there and is something else, it does not."""
+    world.run(image_task())
+    lacking = {"devices": ["/dev/nonsense"], "volumes": ["/nonsense:/x"], "runtime": "nonsense"}
+    assert [line.split(" (")[0] for line in world.told(containers_task(web=lacking))] == ["create container web"]
+    with pytest.raises(Failed, match="devices: '/etc/passwd' is not valid; expected a device node of this host"):
+        world.check(containers_task(web={"devices": ["/etc/passwd"]}))
+
+
+def test_what_a_running_container_was_made_of_may_be_gone(world):
+    """As long as nothing has to be started, nothing of it is needed."""
+    volume = world.directory / "data"
+    volume.mkdir()
+    wanted = image_task(), containers_task(web={"volumes": [f"{volume}:/data"]})
+    world.run(*wanted)
+    volume.rmdir()
+    world.demand_sound(*wanted)
 
 
 def test_a_place_that_is_closed_to_others_is_told(world):

@@ -5,7 +5,7 @@
 and what the mounts of its volumes allow.
 
 It is looked for before anything is changed, and again when the bundle is written. Raises InvalidOption where it is not
-what was asked for, Unsupported where the host lacks it.
+what was asked for, NotFound where the host lacks it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ..errors import InvalidOption, Unsupported
+from ..errors import InvalidOption, NotFound
 from ..linux.lean import suppress
 from ..linux.process import find_program
 from ..linux.reaper import build_reaper
@@ -128,7 +128,9 @@ def find_init(container: Container) -> bytes:
         if path:
             with open(path, "rb") as file:
                 return file.read()
-    raise Unsupported("init: this host has no program for it; install the package catatonit or tini, or leave init out")
+    raise NotFound(
+        "program", "catatonit", f"container {container.name} asks for an init; install it or tini, or leave init out"
+    )
 
 
 def _nodes(device: Device) -> Iterator[dict[str, Any]]:

@@ -39,6 +39,7 @@ from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .plan.policy import RemovePolicy, SetPolicy
+from .plan.sbom import RemoveSbom, WriteSbom
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
 from .shim.observe import observe_runtime
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from .model.archive import Archive
+    from .model.sbom import Sbom
     from .model.trust import Policy
     from .shim.logs import LogLine
 
@@ -93,6 +95,11 @@ class Host:
 
         return self._once("policy", lambda: observe_policy(self.paths))
 
+    def observe_sbom(self, path: str) -> Sbom | None:
+        from .image.sbom.write import observe_sbom  # containers do without
+
+        return observe_sbom(path)
+
     def observe_cgroups(self) -> dict[str, Cgroup]:
         return self._once("cgroups", self.cgroups.observe)
 
@@ -123,6 +130,16 @@ class Host:
 
             return replace(wanted, digest=resolve_remote(wanted))
         return wanted
+
+    def resolve_sbom(self, wanted: Sbom) -> Sbom:
+        """With the digest of the document that the image gives."""
+        from .image.sbom.write import make_sbom  # containers do without
+
+        try:
+            return make_sbom(self.paths, wanted)[0]
+        except NotFound as error:
+            self.absent(error)
+            return wanted
 
     def resolve_archive(self, wanted: Archive) -> Archive:
         """With the digests of the images that are to be in it."""
@@ -227,6 +244,10 @@ class Host:
             from .image.trust.policy import apply_policy  # containers do without
 
             apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
+        elif isinstance(change, (WriteSbom, RemoveSbom)):
+            from .image.sbom.write import apply_sbom  # containers do without
+
+            apply_sbom(self.paths, change.subject.partition(" ")[2], getattr(change, "desired", None))
         else:
             raise TypeError(f"no way to apply {type(change).__name__}")
 

@@ -18,6 +18,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     image_archive,
     network,
     policy,
+    sbom,
 )
 
 # Argument spec, required_if, and the parser of each module.
@@ -35,6 +36,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
         ),
     ),
     "image_policy": (policy.ARGUMENT_SPEC, [], policy.policy_wanted),
+    "image_sbom": (sbom.ARGUMENT_SPEC, sbom.REQUIRED_IF, sbom.sbom_wanted),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }
 

@@ -9,11 +9,12 @@ a path through a link of a lower layer (``/bin`` to ``usr/bin``) must not hide t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 
 from ...errors import InvalidImage
-from ..layer.tar import CHARACTER, DIRECTORY, KINDS, SYMLINK, Member
+from ..layer.tar import CHARACTER, DIRECTORY, FILE, KINDS, SYMLINK, Member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,20 +43,43 @@ class View:
 
     def lookup(self, path: bytes) -> Member | None:
         """The member at ``path``, whose directory has been resolved; None where there is none or it is hidden."""
+        found = self._locate(path)
+        return None if found is None else found[1]
+
+    def file(self, path: bytes) -> bytes | None:
+        """Where on the host a file of a layer on disk is, links on its path followed inside the root; or None."""
+        path = self.resolve(path)
+        found = self._locate(path)
+        if found is None or found[1].kind != FILE or not isinstance(found[0], str):
+            return None
+        return os.path.join(os.fsencode(found[0]), path)
+
+    def names(self, path: bytes) -> list[bytes]:
+        """What is in a directory, of all layers on disk together; nothing where there is no such directory."""
+        path = self.resolve(path)
+        found = set()
+        for layer in self._layers:
+            if isinstance(layer, str):
+                with contextlib.suppress(OSError):
+                    found.update(os.listdir(os.path.join(os.fsencode(layer), path)))
+        return sorted(name for name in found if self.lookup(path + b"/" + name) is not None)
+
+    def _locate(self, path: bytes) -> tuple[Layer, Member] | None:
         parts = path.split(b"/")
         for layer in reversed(self._layers):
             for depth in range(1, len(parts) + 1):
                 member, opaque = _find(layer, b"/".join(parts[:depth]))
                 if depth == len(parts):
                     if member is not None:
-                        return None if _is_whiteout(member) else member
+                        return None if _is_whiteout(member) else (layer, member)
                 elif member is None:
                     if isinstance(layer, str):
                         break
                 elif member.kind != DIRECTORY:
                     return None
                 if opaque:
-                    return _lookup_in(layer, path)
+                    member = _find(layer, path)[0]
+                    return None if member is None or _is_whiteout(member) else (layer, member)
         return None
 
     def resolve(self, path: bytes) -> bytes:
@@ -99,11 +123,6 @@ def _find(layer: Layer, path: bytes) -> tuple[Member | None, bool]:
     device = (os.major(found.st_rdev), os.minor(found.st_rdev))
     member = Member(path, kind, stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, target=target, device=device)
     return member, kind == DIRECTORY and _is_opaque(where)
-
-
-def _lookup_in(layer: Layer, path: bytes) -> Member | None:
-    member, _opaque = _find(layer, path)
-    return None if member is None or _is_whiteout(member) else member
 
 
 def _is_whiteout(member: Member) -> bool:

@@ -12,7 +12,7 @@ packages_demo=(python3 python3-venv python3-pyroute2 iproute2 nftables openssh-s
 # shellcheck disable=SC2034 # read by name in setup_packages
 packages_test=("${packages_demo[@]}" git make runc crun conmon podman containerd criu skopeo umoci docker-registry strace
     mmdebstrap debian-archive-keyring qemu-system-x86 qemu-user qemu-utils e2fsprogs iptables jq shellcheck uidmap
-    golang-github-opencontainers-specs-dev apparmor python3-seccomp)
+    golang-github-opencontainers-specs-dev apparmor python3-seccomp rpm openssl)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -129,7 +129,7 @@ policy:
   type: dict
 """
 
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import run_image_policy
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_policy import run_image_policy
 
 
 def main() -> None:

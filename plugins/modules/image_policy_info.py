@@ -49,7 +49,7 @@ policies:
             - kind: accept
 """
 
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.policy import run_image_policy_info
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_policy import run_image_policy_info
 
 
 def main() -> None:

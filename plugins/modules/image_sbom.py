@@ -85,20 +85,11 @@ sbom:
     digest: sha256:0d1f2b6e...
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.sbom import (
-    ARGUMENT_SPEC,
-    REQUIRED_IF,
-    SbomNoun,
-    sbom_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_sbom import run_image_sbom
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
-    run(module, SbomNoun(module.params["path"]), sbom_wanted)
+    run_image_sbom()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,17 @@ if TYPE_CHECKING:
     from .._engine.paths import Paths
     from .._engine.plan import overlay  # noqa: F401
     from . import installed  # noqa: F401
-    from .nouns import cgroup, container, engine, image, image_archive, network, policy  # noqa: F401
+    from .nouns import (  # noqa: F401
+        cgroup,
+        container,
+        engine,
+        image,
+        image_archive,
+        image_policy,
+        image_sbom,
+        image_sign,
+        network,
+    )
 
 COMMANDS = ("stowage", "stowage-runtime")
 

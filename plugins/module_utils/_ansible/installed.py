@@ -25,7 +25,7 @@ VARIABLE = "STOWAGE_INSTALLED"
 # The key of the answer that says that the host does not have it.
 MISSING = "stowage_engine_missing"
 # Modules whose noun has another name.
-_NOUNS = {"containers": "container", "host": "engine", "image_policy": "policy"}
+_NOUNS = {"containers": "container", "host": "engine", "image_verify": "image_sign"}
 
 
 def is_asked() -> bool:

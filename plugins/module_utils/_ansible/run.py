@@ -32,6 +32,8 @@ class Noun:
     name: str
     # Whether making such a thing installs the engine: containers run out of it, and from then on modules do.
     uses_engine = True
+    # Whether such a thing is on the host; else its lock is not needed, and no root.
+    on_host = True
 
     @property
     def plural(self) -> str:
@@ -74,7 +76,7 @@ def run(
     host = _host(module)
     try:
         wanted = parse(module.params)
-        with contextlib.nullcontext() if module.check_mode else host.locked():
+        with host.locked() if noun.on_host and not module.check_mode else contextlib.nullcontext():
             changes, desired, current = _reconcile(host, noun, wanted, check=module.check_mode)
     except EngineError as error:
         fail(module, error)

@@ -16,9 +16,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     engine,
     image,
     image_archive,
+    image_policy,
+    image_sbom,
+    image_sign,
     network,
-    policy,
-    sbom,
 )
 
 # Argument spec, required_if, and the parser of each module.
@@ -35,8 +36,10 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
             params
         ),
     ),
-    "image_policy": (policy.ARGUMENT_SPEC, [], policy.policy_wanted),
-    "image_sbom": (sbom.ARGUMENT_SPEC, sbom.REQUIRED_IF, sbom.sbom_wanted),
+    "image_policy": (image_policy.ARGUMENT_SPEC, [], image_policy.policy_wanted),
+    "image_sbom": (image_sbom.ARGUMENT_SPEC, image_sbom.REQUIRED_IF, image_sbom.sbom_wanted),
+    "image_sign": (image_sign.SIGN_SPEC, [], image_sign.signature_wanted),
+    "image_verify": (image_sign.VERIFY_SPEC, [], lambda params: {"": image_policy.parse_signed("", params)}),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }
 

@@ -8,6 +8,7 @@ What is parsed here came from elsewhere: every field that is used is checked, an
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import NamedTuple
 
@@ -58,6 +59,11 @@ class Manifest(NamedTuple):
 def encode(document: Any) -> bytes:
     """JSON whose bytes depend on nothing but its content, so that digests are reproducible."""
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def digest_of(content: bytes, algorithm: str = "sha256") -> str:
+    """The digest that names ``content``."""
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
 
 
 def parse_object(content: bytes, what: str) -> dict[str, Any]:

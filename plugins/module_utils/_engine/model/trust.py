@@ -42,6 +42,19 @@ class Requirement:
 
 
 @dataclass(frozen=True)
+class Signing:
+    """That a key has signed an image in its registry: the manifest ``digest``, as ``identity``, a docker-reference.
+
+    ``key`` is the public one, in PEM.
+    """
+
+    name: str
+    digest: str
+    key: str
+    identity: str
+
+
+@dataclass(frozen=True)
 class Rule:
     scope: str
     requirements: tuple[Requirement, ...]

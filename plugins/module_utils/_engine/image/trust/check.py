@@ -19,20 +19,31 @@ if TYPE_CHECKING:
     from .signatures import Source
 
 
+def refuse_rejected(policy: Policy, reference: Reference) -> None:
+    """Raise Untrusted where no signature could help: before anything is asked of a registry."""
+    if any(requirement.kind == REJECT for requirement in policy.requirements_for(reference)):
+        raise Untrusted(reference.name, "the policy rejects it; see the rules of module image_policy")
+
+
 def check_image(
-    policy: Policy, reference: Reference, digests: Sequence[str], open_source: Callable[[], Source]
+    policy: Policy,
+    reference: Reference,
+    digests: Sequence[str],
+    open_source: Callable[[], Source],
+    *,
+    verified: str = "",
 ) -> None:
     """Raise Untrusted unless the image meets every requirement that ``policy`` has for its name.
 
     ``digests`` are what may be signed: the manifest's, and the index's that it was chosen from. ``open_source`` is
-    called only where signatures are asked for. Also raises RegistryError, InvalidImage, Unsupported.
+    called only where signatures are asked for, and not for what the controller has ``verified``, a digest.
+    Also raises RegistryError, InvalidImage, Unsupported.
     """
+    refuse_rejected(policy, reference)
     found: list[Signature] | None = None
     for requirement in policy.requirements_for(reference):
-        if requirement.kind == ACCEPT:
+        if requirement.kind == ACCEPT or verified in digests:
             continue
-        if requirement.kind == REJECT:
-            raise Untrusted(reference.name, "the policy rejects it; see the rules of module image_policy")
         refuse_unsupported(requirement)
         if found is None:
             source = open_source()

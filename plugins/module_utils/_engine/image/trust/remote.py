@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 from ...errors import RegistryError
-from ..manifest import parse_object
 from ..store import verify
 from .check import check_image
 from .policy import effective_policy
+from .signatures import ARTIFACT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from ..registry.client import Registry
 
 
-def check_remote(paths: Paths, reference: Reference, digests: Sequence[str], registry: Registry) -> None:
+def check_remote(
+    paths: Paths, reference: Reference, digests: Sequence[str], registry: Registry, *, verified: str = ""
+) -> None:
     """Raise Untrusted unless an image of a registry meets the host's policy; see check_image()."""
-    check_image(effective_policy(paths), reference, digests, lambda: Repository(registry))
+    check_image(effective_policy(paths), reference, digests, lambda: Repository(registry), verified=verified)
 
 
 class Repository:
@@ -46,10 +48,7 @@ class Repository:
         return content
 
     def referrers(self, digest: str) -> Iterable[Mapping[str, Any]]:
-        """What says that it belongs to ``digest`` (distribution-spec 1.1, "Referrers Tag Schema")."""
-        content = self.manifest(digest.replace(":", "-"))
-        entries = parse_object(content, f"the referrers of {digest}").get("manifests") if content else None
-        return [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
+        return self._registry.referrers(digest, ARTIFACT)
 
     def blob(self, descriptor: Descriptor) -> bytes:
         content = b"".join(self._registry.get_blob(descriptor.digest, descriptor.size))

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 from typing import NamedTuple
 
 from ...errors import InvalidImage, InvalidReference
 from ...model.reference import parse_reference
-from ..manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, encode, parse_descriptor, parse_object
+from ..manifest import OCI_CONFIG, OCI_MANIFEST, Descriptor, digest_of, encode, parse_descriptor, parse_object
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -146,13 +145,13 @@ def add_signature(manifest: bytes | None, signature: Signature, *, subject: Desc
     if manifest is not None:
         parse_signatures(manifest, "the signatures that are there")
         before = json.loads(manifest)["layers"]
-    payload = Descriptor(PAYLOAD, "sha256:" + hashlib.sha256(signature.payload).hexdigest(), len(signature.payload))
+    payload = Descriptor(PAYLOAD, digest_of(signature.payload), len(signature.payload))
     encoded = base64.b64encode(signature.signature).decode()
     layers = [*before, {**payload.to_json(), "annotations": {SIGNATURE: encoded}}]
     rootfs = {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}
     config = encode({"architecture": "", "os": "", "config": {}, "rootfs": rootfs})
     kind = OCI_CONFIG if subject is None else ARTIFACT
-    described = Descriptor(kind, "sha256:" + hashlib.sha256(config).hexdigest(), len(config))
+    described = Descriptor(kind, digest_of(config), len(config))
     document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described.to_json(), "layers": layers}
     if subject is not None:
         document.update(artifactType=ARTIFACT, subject=subject.to_json())

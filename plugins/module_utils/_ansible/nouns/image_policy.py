@@ -18,6 +18,22 @@ from ..._engine.plan.change import Change
 from ..._engine.plan.policy import plan_policy
 from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 
+KEY_OPTIONS: dict[str, Any] = {
+    "keys": {"type": "list", "elements": "str", "no_log": False},
+    "identity": {
+        "type": "dict",
+        "options": {
+            "match": {"type": "str", "choices": list(IDENTITIES), "default": "repository"},
+            "name": {"type": "str"},
+            "prefix": {"type": "str"},
+        },
+        "required_if": [
+            ("match", "reference", ["name"]),
+            ("match", "remote-repository", ["name"]),
+            ("match", "remap", ["name", "prefix"]),
+        ],
+    },
+}
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "default": {"type": "str", "choices": ["accept", "reject"], "default": "accept"},
@@ -28,24 +44,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
         "options": {
             "scope": {"type": "str", "required": True},
             "require": {"type": "str", "choices": ["accept", "reject", "signed"], "required": True},
-            "keys": {"type": "list", "elements": "str", "no_log": False},
-            "identity": {
-                "type": "dict",
-                "options": {
-                    "match": {
-                        "type": "str",
-                        "choices": list(IDENTITIES),
-                        "default": "repository",
-                    },
-                    "name": {"type": "str"},
-                    "prefix": {"type": "str"},
-                },
-                "required_if": [
-                    ("match", "reference", ["name"]),
-                    ("match", "remote-repository", ["name"]),
-                    ("match", "remap", ["name", "prefix"]),
-                ],
-            },
+            **KEY_OPTIONS,
         },
     },
 }
@@ -64,15 +63,20 @@ def policy_wanted(params: Mapping[str, Any]) -> Wanted:
 
 
 def _requirement(option: str, rule: Mapping[str, Any]) -> Requirement:
-    keys, identity = rule["keys"] or [], rule["identity"]
-    if rule["require"] != SIGNED:
-        for name, value in (("keys", rule["keys"]), ("identity", identity)):
-            if value is not None:
-                raise InvalidOption(f"{option}: {name}", value, f"nothing, unless require is {SIGNED}")
-        return Requirement(rule["require"])
+    if rule["require"] == SIGNED:
+        return parse_signed(f"{option}: ", rule)
+    for name in KEY_OPTIONS:
+        if rule[name] is not None:
+            raise InvalidOption(f"{option}: {name}", rule[name], f"nothing, unless require is {SIGNED}")
+    return Requirement(rule["require"])
+
+
+def parse_signed(place: str, params: Mapping[str, Any]) -> Requirement:
+    """The KEY_OPTIONS among parameters; ``place`` stands before their names in errors. Raises InvalidOption."""
+    keys, identity = params["keys"] or [], params["identity"]
     if not keys:
-        raise InvalidOption(f"{option}: keys", keys, "at least one public key in PEM, of which one must have signed")
-    parsed = tuple(parse_public_key(f"{option}: keys[{number}]", key) for number, key in enumerate(keys))
+        raise InvalidOption(f"{place}keys", keys, "at least one public key in PEM, of which one must have signed")
+    parsed = tuple(parse_public_key(f"{place}keys[{number}]", key) for number, key in enumerate(keys))
     if identity is None:
         return Requirement(SIGNED, parsed)
     return Requirement(SIGNED, parsed, Identity(identity["match"], identity["name"] or "", identity["prefix"] or ""))

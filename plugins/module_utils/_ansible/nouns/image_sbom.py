@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -15,7 +17,7 @@ from ..._engine.model.reference import normalise
 from ..._engine.model.sbom import Sbom
 from ..._engine.plan.change import Change
 from ..._engine.plan.sbom import plan_sbom
-from ..run import Noun, Wanted
+from ..run import Noun, Wanted, run
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str"},
@@ -55,3 +57,11 @@ class SbomNoun(Noun):
 
     def tell(self, thing: Sbom) -> dict[str, Any]:
         return {"path": thing.path, "digest": thing.digest}
+
+
+# The module ---------------------------------------------------------------------------------------
+
+
+def run_image_sbom() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
+    run(module, SbomNoun(module.params["path"]), sbom_wanted)

@@ -3,8 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The specification's JSON schemas: those in Debian's package of it, or in $STOWAGE_OCI_SCHEMAS.
 
-The latter is the ``schema`` directory of a checkout of runtime-spec. Debian 12 has those of the eve of 1.1, without
-that of ``features``.
+The latter is the ``schema`` directory of a checkout of runtime-spec. No package of Debian, PyPI or npm has those of 1.3
+(looked for in November 2026). Debian's golang-github-opencontainers-specs-dev has in Debian 12 those of the eve of 1.1,
+without that of ``features``, in Debian 13 those of 1.2.0, in unstable those of 1.2.1. For a configuration and a state
+they all do; what a runtime of 1.3 tells of its features is more than the older ones let it tell.
 """
 
 from __future__ import annotations
@@ -33,9 +35,18 @@ def registry() -> Registry[Any]:
 
 def validate(name: str, document: Any) -> None:
     """Raise jsonschema.ValidationError where the document does not fit. Skips where there is no such schema."""
-    if not (DIRECTORY / name).exists():
-        pytest.skip(f"{DIRECTORY} has no {name}: set STOWAGE_OCI_SCHEMAS to the schema directory of runtime-spec 1.3")
+    if not (DIRECTORY / name).exists() or (name == "features-schema.json" and not _are_of_1_3()):
+        pytest.skip(
+            f"{DIRECTORY} has no {name} of runtime-spec 1.3, and no package of Debian, PyPI or npm does: set "
+            "STOWAGE_OCI_SCHEMAS to the schema directory of a checkout"
+        )
     schema = json.loads((DIRECTORY / name).read_text())
     for key in ("id", "$schema"):
         schema.pop(key, None)
     jsonschema.Draft4Validator(schema, registry=registry()).validate(document)
+
+
+def _are_of_1_3() -> bool:
+    """Whether they know what came with 1.3."""
+    path = DIRECTORY / "features-linux.json"
+    return path.exists() and "netDevices" in path.read_text()

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .certificates import Trust
 
 PIECE = 1 << 18  # bytes: the most that is read or written at once
+_FIRST = 1 << 16  # bytes; not less than a buffer of Python's (io.DEFAULT_BUFFER_SIZE)
+_SOON = 0.1  # seconds after which what came so far is handed on
 _MAX_REDIRECTS = 10
 _REDIRECTS = (301, 302, 303, 307, 308)
 # A body that comes slower than this, over as long as the time-out, counts as one that does not come.
@@ -63,28 +65,49 @@ class Response:
         self._response = response
         self._done: Callable[[bool], None] | None = done
         self._timeout = timeout
+        self._buffer: memoryview | None = None
 
     def pieces(self) -> Iterator[bytes]:
         """The body, as it comes. Raises OSError, Stalled among them, and HTTPException where it breaks off."""
         waited, got = 0.0, 0
-        while True:
-            if self.length == 0:
-                return
+        while self.length != 0:
             started = time.monotonic()  # of the waiting alone: whoever takes the pieces may take long
-            piece = self._response.read1(PIECE if self.length is None else min(PIECE, self.length))
+            piece = self._next(started)
             waited += time.monotonic() - started
             if not piece:
-                if self.length:  # read1() says nothing of a connection that is closed too early
+                if self.length:  # a read says nothing of a connection that is closed too early
                     raise http.client.IncompleteRead(b"", self.length)
                 return
             got += len(piece)
-            if self.length is not None:  # Python counts it down in read1() since 3.13 alone
+            if self.length is not None:
                 self.length -= len(piece)
             if waited >= self._timeout:
                 if got < _LEAST_RATE * waited:
                     raise Stalled(f"only {got} bytes came in {waited:.0f} s")
                 waited, got = 0.0, 0
             yield piece
+
+    def _next(self, started: float) -> bytes:
+        """What comes next of the body, nothing at its end."""
+        if self.length is None or self._buffer is None:
+            # Python has read some of the body together with the headers. The next read is past its own reader.
+            self._buffer = memoryview(bytearray(PIECE))
+            return self._response.read1(_FIRST if self.length is None else min(_FIRST, self.length))
+        # TLS gives 16 KiB at a time at most: read1() would make an object, of all that it may return, for each.
+        view, filled = self._buffer[: min(PIECE, self.length)], 0
+        while filled < len(view):
+            try:
+                count = self._response.fp.raw.readinto(view[filled:])
+            except OSError:
+                if not filled:
+                    raise
+                break  # it will be raised again
+            if not count:
+                break
+            filled += count
+            if time.monotonic() - started > _SOON:
+                break
+        return bytes(view[:filled])
 
     def read(self, limit: int) -> bytes:
         """All of a body that has at most ``limit`` bytes, or its first ``limit`` and one."""

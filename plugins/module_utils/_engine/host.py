@@ -21,6 +21,7 @@ from .exposure import apply_names
 from .image.build.recipe import assemble_image, resolve_recipe
 from .image.gc import remove_image
 from .image.observe import observe_images
+from .image.tagging import resolve_tag, tag_image
 from .joins import check_joins
 from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
@@ -29,6 +30,7 @@ from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
 from .model.image import Image
 from .model.network import BRIDGE_MTU, VXLAN_OVERHEAD, Network
+from .model.registry import RemoteImage
 from .network.apply import create_network, remove_network, update_network
 from .network.observe import observe_networks
 from .network.underlay import observe_underlay
@@ -36,10 +38,11 @@ from .paths import Paths
 from .plan.archive import ExportImages, LoadImage
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
-from .plan.image import AssembleImage, PullImage, RemoveImage
+from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .plan.policy import RemovePolicy, SetPolicy
 from .plan.sbom import RemoveSbom, WriteSbom
+from .plan.push import PushImage
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
 from .shim.observe import observe_runtime
@@ -151,6 +154,14 @@ class Host:
             self.absent(error)
             return wanted
 
+    def resolve_tag(self, source: str, wanted: Image) -> Image:
+        """With the digest of the image of this host that ``source`` means."""
+        try:
+            return resolve_tag(self.observe_images(), source, wanted)
+        except NotFound as error:
+            self.absent(error)
+            return wanted
+
     def observe_archive(self, path: str) -> Archive | None:
         """What is at ``path``, verified; None where that is no archive."""
         from .image.archive.save import observe_archive  # other modules do without
@@ -166,6 +177,22 @@ class Host:
         except NotFound as error:
             self.absent(error)
             return {name: Image(name) for name in names}
+
+    def resolve_push(self, wanted: RemoteImage) -> RemoteImage:
+        """With the digest that the registry is to have; writes nothing, and asks nobody."""
+        from .image.push import resolve_push  # http and ssl: 60 ms
+
+        try:
+            return resolve_push(self.paths, wanted)
+        except NotFound as error:
+            self.absent(error)
+            return wanted
+
+    def observe_pushed(self, wanted: RemoteImage) -> RemoteImage | None:
+        """What the registry has under that name, by a HEAD request."""
+        from .image.push import observe_pushed  # http and ssl: 60 ms
+
+        return observe_pushed(wanted)
 
     def resolve_network(self, wanted: Network) -> Network:
         """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""
@@ -238,7 +265,7 @@ class Host:
             self.cgroups.set_limits(change.desired.path, change.desired.limits)
         elif isinstance(change, RemoveCgroup):
             self.cgroups.remove(change.current.path)
-        elif isinstance(change, (PullImage, AssembleImage, RemoveImage, LoadImage, ExportImages)):
+        elif isinstance(change, (PullImage, AssembleImage, RemoveImage, LoadImage, ExportImages, TagImage, PushImage)):
             self._apply_image(change)
         elif isinstance(change, (SetPolicy, RemovePolicy)):
             from .image.trust.policy import apply_policy  # containers do without
@@ -294,6 +321,12 @@ class Host:
             from .image.archive.save import save_images  # other modules do without
 
             save_images(self.paths, change.desired)
+        elif isinstance(change, TagImage):
+            tag_image(self.paths, change.desired)
+        elif isinstance(change, PushImage):
+            from .image.push import push_image  # http and ssl: 60 ms
+
+            push_image(self.paths, change.desired)
 
     # Looking into containers --------------------------------------------------------------------
 

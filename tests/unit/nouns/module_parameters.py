@@ -19,6 +19,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     image_policy,
     image_sbom,
     image_sign,
+    image_push,
+    image_tag,
     network,
 )
 
@@ -40,6 +42,8 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
     "image_sbom": (image_sbom.ARGUMENT_SPEC, image_sbom.REQUIRED_IF, image_sbom.sbom_wanted),
     "image_sign": (image_sign.SIGN_SPEC, [], image_sign.signature_wanted),
     "image_verify": (image_sign.VERIFY_SPEC, [], lambda params: {"": image_policy.parse_signed("", params)}),
+    "image_push": (image_push.ARGUMENT_SPEC, [], image_push.push_wanted),
+    "image_tag": (image_tag.ARGUMENT_SPEC, [], image_tag.tags_wanted),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }
 

@@ -31,6 +31,8 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 
 INDEXES = (OCI_INDEX, DOCKER_INDEX)
 MANIFESTS = (OCI_MANIFEST, DOCKER_MANIFEST)
+# Layers that may not be given to others: a registry need not have them (image-spec, layer.md; docker's schema 2).
+FOREIGN_LAYERS = ("application/vnd.oci.image.layer.nondistributable.", "application/vnd.docker.image.rootfs.foreign.")
 
 # Documentation/filesystems/overlayfs.rst: an overlay has at most 500 lower layers.
 MAX_LAYERS = 500
@@ -39,14 +41,16 @@ MAX_DOCUMENT = 4 << 20
 
 
 class Descriptor(NamedTuple):
-    """Content by digest (image-spec, descriptor.md). ``size`` is in bytes."""
+    """Content by digest (image-spec, descriptor.md). ``size`` is in bytes; ``urls`` are other places that have it."""
 
     media_type: str
     digest: str
     size: int
+    urls: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        urls = {"urls": list(self.urls)} if self.urls else {}
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size, **urls}
 
 
 class Manifest(NamedTuple):
@@ -86,7 +90,7 @@ def parse_descriptor(value: Any, what: str) -> Descriptor:
         raise InvalidImage(f"{what} is not a descriptor with a digest and a size ({error})") from error
     if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(media_type, str):
         raise InvalidImage(f"{what} has a size or a media type that cannot be: {size!r}, {media_type!r}")
-    return Descriptor(media_type, digest, size)
+    return Descriptor(media_type, digest, size, _strings(value.get("urls")) or ())
 
 
 def parse_manifest(content: bytes, what: str) -> Manifest:

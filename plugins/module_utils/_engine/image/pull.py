@@ -140,7 +140,7 @@ class _Layers:
         fetcher.fetch_and_unpack(target, diff_id)
 
     def _source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
-        return self._registry.get_blob(blob.digest, blob.size, offset)
+        return self._registry.get_blob(blob.digest, blob.size, offset, blob.urls)
 
 
 def _find_manifest(

@@ -28,3 +28,18 @@ class Access:
     client_key: str = ""
     proxy: str = field(default="", repr=False)
     timeout: int = DEFAULT_TIMEOUT
+
+
+@dataclass(frozen=True)
+class RemoteImage:
+    """A name of a registry, and what it is to mean there.
+
+    ``digest`` names a manifest, or an index where ``images`` (names of images of this host) are more than one; in a
+    desired state it is empty as long as not all of them are there. ``chunk_size`` is in bytes, 0 for none.
+    """
+
+    name: str
+    digest: str = ""
+    images: tuple[str, ...] = ()
+    chunk_size: int = 0
+    access: Access = Access()

@@ -39,6 +39,10 @@ class AssembleImage(_ToImage):
     """Makes an image on the host out of its recipe; what is there of it already is kept."""
 
 
+class TagImage(_ToImage):
+    """Gives an image of the host one more name."""
+
+
 @dataclass(frozen=True)
 class RemoveImage(Change):
     """Removes a name, and the content that nothing else uses."""
@@ -66,6 +70,12 @@ def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]
         or not same_platform(desired.platform, current.platform)
     ):
         yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
+
+
+def plan_tag(desired: Image, current: Image | None, *, keep: bool = False) -> Iterator[Change]:
+    """Yield the change that lets a name mean an image; ``keep`` leaves a name alone that means another."""
+    if current is None or (current.digest != desired.digest and not keep):
+        yield TagImage(desired, current)
 
 
 def told_image(image: Image | None) -> Fields:

@@ -10,6 +10,7 @@ registry, the image and the status, never a credential.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TypeVar
 
@@ -104,6 +105,20 @@ class Registry:
             from .discovery import add_referrer  # most manifests have no subject
 
             add_referrer(endpoint, uploads.scopes, media_type, content)
+
+    def find_digest(self, version: str) -> str | None:
+        """The digest that a version has where it would be pushed to, None where there is none."""
+        endpoint, _uploads = self._write
+        try:
+            document = get_manifest(endpoint, version, head=True)
+            if not document.digest:  # the header is not a must
+                content = get_manifest(endpoint, version).content
+                return f"sha256:{hashlib.sha256(content).hexdigest()}"
+        except RegistryError as error:
+            if error.status == 404:
+                return None
+            raise
+        return document.digest
 
     def delete_manifest(self, version: str) -> None:
         """Remove a manifest by its digest, with all tags that mean it, or a tag where the registry allows that."""

@@ -53,13 +53,21 @@ def run(*argv: str) -> str:
 class Registry:
     """Debian's docker-registry on a free port of loopback."""
 
-    def __init__(self, directory: Path, *, htpasswd: str = "") -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        htpasswd: str = "",
+        tls: tuple[Path, Path] | None = None,
+        client_authority: Path | None = None,
+        auth: dict[str, object] | None = None,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.host = f"127.0.0.1:{port}"
         self.storage = directory / "storage"
-        config = {
+        config: dict[str, dict[str, object] | str] = {
             "version": "0.1",
             "log": {"level": "error"},
             "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}},
@@ -68,6 +76,12 @@ class Registry:
         if htpasswd:
             (directory / "htpasswd").write_text(htpasswd)
             config["auth"] = {"htpasswd": {"realm": "stowage", "path": str(directory / "htpasswd")}}
+        if auth:
+            config["auth"] = auth
+        if tls:
+            clients = {"clientcas": [str(client_authority)]} if client_authority else {}
+            tls_section = {"certificate": str(tls[0]), "key": str(tls[1]), **clients}
+            config["http"] = {"addr": self.host, "tls": tls_section}
         (directory / "config.yml").write_text(json.dumps(config))
         log = (directory / "log").open("wb")
         self.process = subprocess.Popen(

@@ -91,19 +91,11 @@ image:
     digest: sha256:0d1f2b6e...
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_push import (
-    ARGUMENT_SPEC,
-    PushNoun,
-    push_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_push import run_image_push
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, PushNoun(), push_wanted)
+    run_image_push()
 
 
 if __name__ == "__main__":

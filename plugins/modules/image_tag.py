@@ -84,20 +84,11 @@ images:
       changed: true
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_tag import (
-    ARGUMENT_SPEC,
-    TagNoun,
-    tags_wanted,
-)
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import run
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_tag import run_image_tag
 
 
 def main() -> None:
-    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    keep = module.params["existing_images"] == "keep"
-    run(module, TagNoun(module.params["name"], keep=keep), tags_wanted, many=True)
+    run_image_tag()
 
 
 if __name__ == "__main__":

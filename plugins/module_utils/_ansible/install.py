@@ -38,8 +38,10 @@ if TYPE_CHECKING:
         image,
         image_archive,
         image_policy,
+        image_push,
         image_sbom,
         image_sign,
+        image_tag,
         network,
     )
 

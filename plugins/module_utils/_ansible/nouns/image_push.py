@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -14,7 +16,7 @@ from ..._engine.model.reference import normalise
 from ..._engine.model.registry import RemoteImage
 from ..._engine.plan.change import Change
 from ..._engine.plan.push import plan_push
-from ..run import Noun, Wanted
+from ..run import Noun, Wanted, run
 from .registry import REGISTRY_OPTIONS, parse_access
 from .values import parse_size
 
@@ -59,3 +61,10 @@ class PushNoun(Noun):
 
     def tell(self, thing: RemoteImage) -> dict[str, Any]:
         return {"name": thing.name, "digest": thing.digest}
+
+
+# The module ---------------------------------------------------------------------------------------
+
+
+def run_image_push() -> NoReturn:
+    run(AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True), PushNoun(), push_wanted)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NoReturn
+
+from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
@@ -14,7 +16,7 @@ from ..._engine.model.image import Image
 from ..._engine.model.reference import normalise
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_tag
-from ..run import Wanted
+from ..run import Wanted, run
 from .image import ImageNoun
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -48,3 +50,12 @@ class TagNoun(ImageNoun):
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         for name, image in desired.items():
             yield from plan_tag(image, current.get(name), keep=self.keep)
+
+
+# The module ---------------------------------------------------------------------------------------
+
+
+def run_image_tag() -> NoReturn:
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    keep = module.params["existing_images"] == "keep"
+    run(module, TagNoun(module.params["name"], keep=keep), tags_wanted, many=True)

@@ -41,8 +41,8 @@ from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .plan.policy import RemovePolicy, SetPolicy
-from .plan.sbom import RemoveSbom, WriteSbom
 from .plan.push import PushImage
+from .plan.sbom import RemoveSbom, WriteSbom
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
 from .shim.observe import observe_runtime

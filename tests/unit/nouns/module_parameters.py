@@ -17,9 +17,9 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     image,
     image_archive,
     image_policy,
+    image_push,
     image_sbom,
     image_sign,
-    image_push,
     image_tag,
     network,
 )

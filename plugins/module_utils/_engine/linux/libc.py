@@ -10,6 +10,9 @@ import os
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+# ctypes makes a function when it is first asked for, and what is not made here is made by every child that is forked.
+for _name in ("capget", "capset", "fstatfs", "mount", "prctl", "sched_setaffinity", "sethostname", "umount2"):
+    getattr(_libc, _name, None)
 
 
 def libc() -> ctypes.CDLL:
@@ -27,4 +30,5 @@ def check(result: int, path: str | bytes | None = None) -> int:
 
 def syscall(number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None, path: str | None = None) -> int:
     """syscall(2): integers are passed as longs, bytes as pointers. Raises OSError with ``path``."""
-    return check(_libc.syscall(number, *(ctypes.c_long(a) if isinstance(a, int) else a for a in arguments)), path)
+    long = ctypes.c_long
+    return check(_libc.syscall(number, *[long(a) if isinstance(a, int) else a for a in arguments]), path)

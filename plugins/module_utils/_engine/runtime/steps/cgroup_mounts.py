@@ -119,10 +119,10 @@ def _mount_on_top(fstype: str, target: str) -> None:
 
 def observe_hierarchies() -> Iterator[Hierarchy]:
     """Every hierarchy that is mounted whole or in part below /sys/fs/cgroup, once."""
-    paths = {}
+    paths = {}  # what the last field of a mount has one of, to (controllers, path)
     for line in os.fsdecode(read_whole("/proc/self/cgroup")).splitlines():
         number, controllers, path = line.split(":", 2)
-        paths["" if number == "0" else controllers] = path
+        paths["" if number == "0" else controllers.split(",")[0]] = controllers, path
     for line in os.fsdecode(read_whole("/proc/self/mountinfo")).splitlines():
         if " - cgroup" not in line:
             continue
@@ -130,11 +130,9 @@ def observe_hierarchies() -> Iterator[Hierarchy]:
         fstype, options = fields[fields.index("-") + 1], fields[-1].split(",")
         if fstype not in ("cgroup", "cgroup2") or not fields[4].startswith("/sys/fs/cgroup"):
             continue
-        for controllers in list(paths):
-            wanted = controllers.split(",") if controllers else []
-            fits = fstype == "cgroup" and wanted and set(wanted) <= set(options)
-            if fits or (fstype == "cgroup2" and not wanted):
-                path = paths.pop(controllers)
+        for name in [""] if fstype == "cgroup2" else [option for option in options if option in paths]:
+            if name in paths:
+                controllers, path = paths.pop(name)
                 yield Hierarchy(fields[4], fstype, _mount_data(controllers), _relative(path, fields[3]))
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 
 import pytest
 
@@ -62,11 +61,13 @@ def test_cve_2024_45310_nothing_is_made_on_the_host(box, raced, kind):
     source = box.directory / "source"
     source.mkdir() if kind == "directory" else source.touch()
     box.bind(volume, "/volume")
-    box.bind(source, "/volume/swap/one/two/three")
-    for _count in range(RUNS):
-        box.sh("true")
+    box.bind(source, "")
+    for count in range(RUNS):
+        # What is there already need not be made.
+        box.spec["mounts"][-1]["destination"] = f"/volume/swap/one{count}/two/three"
+        done = box.run("true")
         assert os.listdir(victim) == ["target"]
-        subprocess.run(["rm", "-rf", volume / "swap/one", volume / "link/one"], check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_cve_2019_19921_proc_is_no_directory_of_an_image(box):
@@ -185,11 +186,39 @@ def test_cve_2024_21626_no_working_directory_is_a_descriptor_of_the_runtimes(box
         assert done.stdout == ""
 
 
-def test_cve_2024_21626_nor_is_that_of_an_entered_process(box):
+def leak(box):
+    """Have whoever calls the runtime leave it a directory of the host's, open on 3 and on 9."""
+    directory = box.directory / "host"
+    directory.mkdir()
+    (directory / "genuine").touch()
+    box.wrapper = ["sh", "-c", f'exec 3<{directory} 9<{directory} && exec "$@"', "sh"]
+
+
+@pytest.mark.parametrize("passed_on", [(), ("--preserve-fds", "1")])
+def test_cve_2024_21626_nor_one_of_its_callers(box, passed_on):
+    """It is closed; and where the container is to have it, it is no place to start in all the same."""
+    leak(box)
+    box.spec["process"].update(cwd="/proc/self/fd/3", args=["ls", "-a"])
+    box.write()
+    done = box.call("run", *passed_on, "-b", str(box.directory), box.id)
+    assert done.returncode != 0, done
+    assert "genuine" not in done.stdout
+
+
+@pytest.mark.parametrize("passed_on", [(), ("--preserve-fds", "1")])
+def test_cve_2024_21626_nor_does_an_entered_process_start_there(box, passed_on):
+    """Where it can see itself in the container's /proc before it is in there: without a pid namespace."""
+    box.linux["namespaces"].remove({"type": "pid"})
     box.start()
-    for number in range(3, 16):
-        done = box.call("exec", "--cwd", f"/proc/self/fd/{number}", box.id, "ls", "-a")
-        assert done.returncode != 0, done
+    leak(box)
+    done = box.call("exec", *passed_on, "--cwd", "/proc/self/fd/3", box.id, "ls", "-a")
+    assert done.returncode != 0, done
+    assert "genuine" not in done.stdout
+
+
+def test_cve_2024_21626_an_entered_process_has_no_descriptor_but_its_streams(box):
+    box.start()
+    leak(box)
     assert box.call("exec", box.id, "ls", "/proc/self/fd").stdout.split() == ["0", "1", "2", "3"]  # 3 is ls's own
 
 

@@ -47,6 +47,11 @@ options:
         under this name is pulled anew.
       - What is pulled is this host's own platform unless this says otherwise.
     type: str
+  verified_digest:
+    description:
+      - The digest that the controller has verified (M(stowage.engine.image_verify)). What the host's policy asks for in
+        signatures is met by an image of that very digest.
+    type: str
   base:
     description:
       - An image of this host on which O(layers) go. Makes this an assembled image.
@@ -124,6 +129,7 @@ options:
         elements: str
 seealso:
   - module: stowage.engine.image_info
+  - module: stowage.engine.image_policy
   - module: stowage.engine.container
 """
 

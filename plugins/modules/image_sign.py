@@ -16,8 +16,8 @@ description:
     cosign, podman, skopeo and M(stowage.engine.image_policy) verify it.
   - What is signed is the digest that the name has in the registry. Of an image for several platforms that is the index;
     hosts of this collection take it for all of its images, podman and skopeo want each image signed by its digest.
-  - Run it where the key is, usually on the controller (C(delegate_to=localhost), C(run_once=true)). It needs no root and
-    changes nothing of the host.
+  - Run it where the key is, usually on the controller (C(delegate_to=localhost), C(run_once=true)). It needs no root
+    and changes nothing of the host.
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun

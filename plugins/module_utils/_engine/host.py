@@ -131,7 +131,8 @@ class Host:
         if refresh:
             from .image.pull import resolve_remote  # http and ssl: 60 ms
 
-            return replace(wanted, digest=resolve_remote(wanted))
+            current = self.observe_images().get(wanted.name)
+            return replace(wanted, digest=resolve_remote(self.paths, wanted, current.digest if current else ""))
         return wanted
 
     def resolve_sbom(self, wanted: Sbom) -> Sbom:

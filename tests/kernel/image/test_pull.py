@@ -40,6 +40,7 @@ from .conftest import PASSWORD, Registry, digest_of, layer_of, member, overlay_t
 
 pytestmark = pytest.mark.root
 
+NOWHERE = Paths("/nonexistent", "/nonexistent")  # has no policy
 INSECURE = Access(insecure=True)
 
 LAYERS = (
@@ -76,7 +77,7 @@ def test_what_others_pushed_is_pulled_whole(
     paths: Paths, tmp_path: Path, layout: str, registry: Registry, form: str, media_type: str
 ) -> None:
     wanted = push(layout, registry, f"{form}/app:1", "--format", form)
-    remote = resolve_remote(wanted)
+    remote = resolve_remote(NOWHERE, wanted)
     assert not os.path.exists(paths.root) and not os.path.exists(paths.run_root)
     pulled = pull_image(paths, wanted)
     theirs = run("skopeo", "inspect", "--tls-verify=false", "--format", "{{.Digest}}", f"docker://{wanted.name}")
@@ -109,14 +110,14 @@ def test_a_second_pull_fetches_no_blob_and_damage_is_fetched_again(
 
 
 def test_a_digest_is_pulled_by_itself(paths: Paths, layout: str, registry: Registry) -> None:
-    digest = resolve_remote(push(layout, registry, "pinned:1"))
+    digest = resolve_remote(NOWHERE, push(layout, registry, "pinned:1"))
     name = f"{registry.host}/pinned@{digest}"
     assert pull_image(paths, Image(name=name, access=INSECURE)).digest == digest
     assert name in observe_images(paths)
 
 
 def test_an_index_gives_this_hosts_image(paths: Paths, layout: str, registry: Registry) -> None:
-    digest = resolve_remote(push(layout, registry, "multi:mine"))
+    digest = resolve_remote(NOWHERE, push(layout, registry, "multi:mine"))
     entry = {"mediaType": OCI_MANIFEST, "digest": digest, "size": registry.blob(digest).stat().st_size}
     for tag, architecture in (("all", host_architecture()), ("other", "vax")):
         variant = {"variant": "v8"} if architecture == "arm64" else {}
@@ -124,7 +125,7 @@ def test_an_index_gives_this_hosts_image(paths: Paths, layout: str, registry: Re
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
         registry.put_manifest("multi", tag, OCI_INDEX, json.dumps(index).encode())
     wanted = Image(name=f"{registry.host}/multi:all", access=INSECURE)
-    assert resolve_remote(wanted) == pull_image(paths, wanted).digest == digest
+    assert resolve_remote(NOWHERE, wanted) == pull_image(paths, wanted).digest == digest
     with pytest.raises(InvalidImage, match=f"multi:other is not made for linux/{host_architecture()}.*linux/vax"):
         pull_image(paths, Image(name=f"{registry.host}/multi:other", access=INSECURE))
 
@@ -134,7 +135,7 @@ def test_a_tampered_blob_is_refused_and_not_stored(paths: Paths, layout: str, tm
     own = Registry(tmp_path / "own")
     try:
         wanted = push(layout, own, "evil:1")
-        digest = json.loads(own.blob(resolve_remote(wanted)).read_bytes())["layers"][0]["digest"]
+        digest = json.loads(own.blob(resolve_remote(NOWHERE, wanted)).read_bytes())["layers"][0]["digest"]
         blob = own.blob(digest)
         blob.write_bytes(blob.read_bytes()[:-1] + b"!")
         with pytest.raises(DigestMismatch, match=f"a layer of .*evil:1.*expected {digest}"):
@@ -147,15 +148,15 @@ def test_a_tampered_blob_is_refused_and_not_stored(paths: Paths, layout: str, tm
 
 def test_a_missing_tag_or_registry_is_told(paths: Paths, registry: Registry) -> None:
     name = f"{registry.host}/nothing:1"
-    for act in (resolve_remote, lambda image: pull_image(paths, image)):
+    for act in (lambda image: resolve_remote(NOWHERE, image), lambda image: pull_image(paths, image)):
         with pytest.raises(
             RegistryError, match=f"registry {registry.host}: image {name}: .*status 404.*check the name"
         ):
             act(Image(name=name, access=INSECURE))
     with pytest.raises(RegistryError, match=r"registry 127.0.0.1:1: image 127.0.0.1:1/x:latest: .*refused"):
-        resolve_remote(Image(name="127.0.0.1:1/x", access=INSECURE))
+        resolve_remote(NOWHERE, Image(name="127.0.0.1:1/x", access=INSECURE))
     with pytest.raises(RegistryError, match=r"does not speak TLS.*say insecure"):
-        resolve_remote(Image(name=name))
+        resolve_remote(NOWHERE, Image(name=name))
 
 
 def test_a_login_is_used_and_a_wrong_one_is_told_without_it(
@@ -244,7 +245,7 @@ GOOD = layer_of(member("fine"))
 def test_the_faulty_registry_can_be_good(paths: Paths, faulty: Faulty) -> None:
     assert pull_image(paths, faulty.serve([GOOD])).layers == (digest_of(GOOD),)
     faulty.asked.clear()
-    assert resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE)) == faulty.manifest
+    assert resolve_remote(NOWHERE, Image(name=f"{faulty.host}/app:1", access=INSECURE)) == faulty.manifest
     assert [method for method, path, _login in faulty.asked if "manifests" in path] == ["HEAD"]
 
 
@@ -317,11 +318,11 @@ def test_a_registrys_own_words_are_told(faulty: Faulty) -> None:
     body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}'
     faulty.answers["/v2/app/manifests/1"] = (429, {}, body)
     with pytest.raises(RegistryError, match=r"status 429"):
-        resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE))
+        resolve_remote(NOWHERE, Image(name=f"{faulty.host}/app:1", access=INSECURE))
 
 
 @pytest.mark.parametrize("location", ["ftp://127.0.0.1/x", "file:///etc/passwd", "http://127.0.0.1:1/x"])
 def test_redirects_to_strange_places_are_errors(faulty: Faulty, location: str) -> None:
     faulty.answers["/v2/app/manifests/1"] = (307, {"Location": location}, b"")
     with pytest.raises(RegistryError, match=r"app:1"):
-        resolve_remote(Image(name=f"{faulty.host}/app:1", access=INSECURE))
+        resolve_remote(NOWHERE, Image(name=f"{faulty.host}/app:1", access=INSECURE))

@@ -209,7 +209,7 @@ UNMANAGED = {
     "cgroup": {"path"},
     "container": {"name"},
     "engine": set[str](),
-    "image": {"name", "layers", "missing", "size", "created", "config", "recipe", "access"},
+    "image": {"name", "layers", "missing", "size", "created", "config", "recipe", "access", "verified"},
     "network": {"name"},
 }
 MANAGED = [

@@ -15,7 +15,7 @@ from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
 from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Recipe
 from ..._engine.model.platform import parse_platform
-from ..._engine.model.reference import normalise
+from ..._engine.model.reference import normalise, parse_digest
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_image
 from ..run import INFO_SPEC, Noun, Wanted, run, run_info
@@ -48,6 +48,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "pull": {"type": "str", "choices": ["not_present", "always"], "default": "not_present"},
     "platform": {"type": "str"},
+    "verified_digest": {"type": "str"},
     **REGISTRY_OPTIONS,
     "base": {"type": "str"},
     "layers": {
@@ -83,6 +84,7 @@ def image_wanted(params: Mapping[str, Any]) -> Wanted:
             recipe=_recipe(params) if assembled else None,
             platform=str(parse_platform("platform", params["platform"])) if params["platform"] is not None else "",
             access=parse_access(params),
+            verified=parse_digest("verified_digest", params["verified_digest"]) if params["verified_digest"] else "",
         )
     }
 
@@ -160,7 +162,7 @@ class ImageNoun(Noun):
 
     def tell(self, thing: Image) -> dict[str, Any]:
         told = super().tell(thing)
-        del told["recipe"], told["access"]
+        del told["recipe"], told["access"], told["verified"]
         return told
 
 

@@ -35,6 +35,8 @@ from .progress import Progress
 from .registry.client import Registry
 from .registry.documents import Document
 from .store import Store, verify, write_store
+from .trust.check import refuse_rejected
+from .trust.policy import effective_policy
 from .trust.remote import check_remote
 
 TYPE_CHECKING = False
@@ -46,17 +48,24 @@ if TYPE_CHECKING:
     from .progress import Counter
 
 
-def resolve_remote(image: Image) -> str:
+def resolve_remote(paths: Paths, image: Image, present: str = "") -> str:
     """The digest of the manifest that pulling ``image`` would give, by a HEAD request; only an index is fetched.
 
-    Raises RegistryError, InvalidImage (no such platform), DigestMismatch. Writes nothing.
+    One that is not ``present`` must meet the host's policy, as when it is pulled. Raises RegistryError, InvalidImage
+    (no such platform), DigestMismatch, Untrusted. Writes nothing.
     """
     reference = parse_reference("name", image.name)
+    refuse_rejected(effective_policy(paths), reference)
     registry = Registry(reference, access=image.access)
     head = registry.head_manifest(reference.version)
     if head.media_type in MANIFESTS and head.digest:
-        return parse_digest("Docker-Content-Digest", head.digest)
-    return _find_manifest(registry, reference, image.platform)[0].digest
+        digests = [parse_digest("Docker-Content-Digest", head.digest)]
+    else:
+        descriptor, _content, index = _find_manifest(registry, reference, image.platform)
+        digests = [descriptor.digest, *index]
+    if digests[0] != present:
+        check_remote(paths, reference, digests, registry, verified=image.verified)
+    return digests[0]
 
 
 def pull_image(paths: Paths, image: Image, show: Callable[[str], None] | None = None) -> Image:
@@ -66,9 +75,10 @@ def pull_image(paths: Paths, image: Image, show: Callable[[str], None] | None = 
     KernelError, Unsupported, Untrusted; the name means what it did then.
     """
     reference = parse_reference("name", image.name)
+    refuse_rejected(effective_policy(paths), reference)
     registry = Registry(reference, access=image.access)
     descriptor, content, index = _find_manifest(registry, reference, image.platform)
-    check_remote(paths, reference, [descriptor.digest, *index], registry)
+    check_remote(paths, reference, [descriptor.digest, *index], registry, verified=image.verified)
     manifest = parse_manifest(content, f"the manifest of {reference.name}")
     if manifest.config.size > MAX_DOCUMENT:
         raise RegistryError(f"image {reference.name}: its configuration has {manifest.config.size} bytes")

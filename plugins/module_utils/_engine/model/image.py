@@ -65,7 +65,7 @@ class Image:
     the empty string means that any will do. ``layers`` are the diff_ids from the lowest to the topmost.
     ``missing`` are the diff_ids whose unpacked directory this host lacks. ``platform`` is spelled as in
     model/platform.py; in a desired state the empty string means this host's. ``access`` is how its registry is spoken
-    to.
+    to, ``verified`` a digest whose signatures the controller has seen to.
     """
 
     name: str
@@ -78,3 +78,4 @@ class Image:
     recipe: Recipe | None = None
     platform: str = ""
     access: Access = Access()
+    verified: str = ""

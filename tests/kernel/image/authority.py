@@ -32,7 +32,7 @@ def write_key(path: Path, key: Any, password: str = "") -> Path:
 
 
 class Authority:
-    """Issues certificates for 127.0.0.1 and localhost, good for servers and clients."""
+    """Issues certificates for 127.0.0.1 and localhost (``host``: that alone), good for servers and clients."""
 
     def __init__(self, directory: Path, name: str = "authority") -> None:
         self.directory = directory
@@ -41,16 +41,17 @@ class Authority:
         self.file = directory / f"{name}.crt"
         self.file.write_bytes(self._sign(self._name, self._key.public_key(), authority=True).public_bytes(_PEM))
 
-    def issue(self, name: str, password: str = "") -> tuple[Path, Path]:
+    def issue(self, name: str, password: str = "", host: str = "") -> tuple[Path, Path]:
         """Certificate and key, as files."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self.directory / f"{name}.cert"
-        certificate.write_bytes(self._sign(name_of(name), key.public_key()).public_bytes(_PEM))
+        certificate.write_bytes(self._sign(name_of(name), key.public_key(), host=host).public_bytes(_PEM))
         return certificate, write_key(self.directory / f"{name}.key", key, password)
 
-    def _sign(self, subject: x509.Name, key: Any, *, authority: bool = False) -> x509.Certificate:
+    def _sign(self, subject: x509.Name, key: Any, *, authority: bool = False, host: str = "") -> x509.Certificate:
         now = datetime.datetime.now(datetime.timezone.utc)
-        names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), x509.DNSName("localhost")]
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        names = [x509.DNSName(host)] if host else [address, x509.DNSName("localhost")]
         return (
             x509.CertificateBuilder()
             .subject_name(subject)

@@ -222,9 +222,9 @@ def retry_after(value: str) -> float:
 def why_of(error: Exception, timeout: float) -> str:
     """A failure in words that a user can act on."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return (
-            f"its certificate is not trusted ({error.verify_message}); give its authority as ca_cert, or say insecure"
-        )
+        # X509_V_ERR_...: an authority that is not known, or that is the certificate itself; others have another cure.
+        advice = "; give its authority as ca_cert, or say insecure" if error.verify_code in (2, 18, 19, 20, 21) else ""
+        return f"its certificate is not trusted ({error.verify_message}){advice}"
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         words = str(error.reason).replace("_", " ").lower()
         return f"it broke off TLS ({words}); it may want a client_cert and client_key that it knows"

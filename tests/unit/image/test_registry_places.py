@@ -195,9 +195,7 @@ def test_a_proxy_with_a_login_and_one_that_cannot_be() -> None:
 
 
 def test_challenges() -> None:
-    text = (
-        'Bearer realm="https://a/token?x=1,2",service="s \\"q\\"",scope="repository:a:pull,push b:c:d", Basic realm=x'
-    )
+    text = 'Bearer realm="https://a/token?x=1,2",service="s \\"q\\"",scope="repository:a:pull,push b:c:d"'
     assert parse_challenges(f"{text}, Basic realm=x") == [
         Challenge(
             "bearer",

@@ -9,11 +9,14 @@ from collections.abc import Iterator
 
 from tests.bench import peers
 from tests.bench.frame import Row, take_turns
-from tests.bench.scene import LIMITS, NETWORK, apply_in, scene
+from tests.bench.scene import LIMITS, NETWORK, apply_in_module, scene
 from tests.kernel.host.world import containers_task
 
 TITLE = "Create and start twenty containers in one task"
-NOTE = "Per container. All on one bridge network, with limits and a published port each; runc's have no network."
+NOTE = (
+    "Per container, in a module's process. All on one bridge network, with limits and a published port each; runc's "
+    "have no network."
+)
 COUNT = 20
 _ROUNDS = 7
 
@@ -43,6 +46,6 @@ def measure() -> Iterator[Row]:
 
 
 def _ours(world) -> float:
-    took = apply_in(world, twenty())
+    took = apply_in_module(world, twenty())
     world.run(containers_task(**{f"c{number}": None for number in range(COUNT)}))
     return took / COUNT

@@ -9,14 +9,17 @@ What is measured runs in a child of its own that has entered the namespace, as a
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import ansible
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import engine_command
@@ -28,6 +31,7 @@ from tests.kernel.host.world import NOUNS, World, image_task
 for _name in [name for name in sys.modules if name.partition(".")[0] == "pyroute2"]:
     del sys.modules[_name]
 
+_ROOT = Path(__file__).parents[2]
 NETWORK = ("network", {"name": "lan", "subnet": "10.77.0.0/16"})
 LIMITS = {"memory": "64M", "cpus": "1", "pids_limit": "50"}
 
@@ -94,6 +98,22 @@ def apply_in(world: World, task: tuple[str, dict], *, with_plan: bool = False) -
         if task[0] == "containers" and "pyroute2" in sys.modules:
             raise RuntimeError("pyroute2 was imported to start containers")
         return took
+
+    return world.call(measure)
+
+
+def apply_in_module(world: World, task: tuple[str, dict]) -> float:
+    """Milliseconds that Host.apply of a containers task takes in a module's process; see in_module.py."""
+    site, collections = Path(ansible.__file__).parents[1], _ROOT / "build/collections"
+    digest = Path(world.engine[-1]).parents[1].name
+    words = ["/usr/bin/python3", "-s", "-B", str(Path(__file__).with_name("in_module.py")), digest, json.dumps(task[1])]
+    environment = {**os.environ, **world.paths.environment(), "PYTHONPATH": f"{site}:{collections}"}
+
+    def measure() -> float:
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"applying in a module's process failed: {done.stderr[-2000:]}")
+        return float(done.stdout)
 
     return world.call(measure)
 

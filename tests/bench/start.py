@@ -9,13 +9,14 @@ from collections.abc import Iterator
 
 from tests.bench import peers
 from tests.bench.frame import Row, take_turns
-from tests.bench.scene import LIMITS, NETWORK, apply_in, scene
+from tests.bench.scene import LIMITS, NETWORK, apply_in_module, scene
 from tests.kernel.host.world import containers_task
 
 TITLE = "Create and start one container"
 NOTE = (
-    "Ours: `Host.apply` of one `CreateContainer` in a process that is up: overlay root, cgroup with limits, monitor, "
-    "bridge network, names, until the program runs. Peers: the whole command, without a network."
+    "Ours: `Host.apply` of one `CreateContainer` in a module's process, which runs from the installed engine: overlay "
+    "root, cgroup with limits, monitor, bridge network, names, until the program runs. Peers: the whole command, "
+    "without a network."
 )
 _ROUNDS = 21
 
@@ -43,6 +44,6 @@ def measure() -> Iterator[Row]:
 
 
 def _ours(world) -> float:
-    took = apply_in(world, containers_task(one={"networks": [{"name": NETWORK[1]["name"]}], **LIMITS}))
+    took = apply_in_module(world, containers_task(one={"networks": [{"name": NETWORK[1]["name"]}], **LIMITS}))
     world.run(containers_task(one=None))
     return took

@@ -32,11 +32,12 @@ def main(digest: str, parameters: str) -> None:
         raise SystemExit(str(checked.error_messages))
     paths, noun = Paths.from_environment(), container.ContainerNoun()
     host = Host(paths, engine_command(paths, digest))
-    desired = noun.resolve(host, container.containers_wanted(checked.validated_parameters))
-    changes = list(noun.plan(desired, noun.observe(host)))
-    if not changes:
-        raise SystemExit("there was nothing to do, and so nothing to measure")
+    wanted = container.containers_wanted(checked.validated_parameters)
     with host.locked():
+        desired = noun.resolve(host, wanted)
+        changes = list(noun.plan(desired, noun.observe(host)))
+        if not changes:
+            raise SystemExit("there was nothing to do, and so nothing to measure")
         start = time.perf_counter()
         host.apply(changes)
         took = (time.perf_counter() - start) * 1000

@@ -9,6 +9,7 @@ Observing writes nothing, not even a lock file, so check mode may do it. Changes
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -50,7 +51,6 @@ from .shim.observe import observe_runtime
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from contextlib import AbstractContextManager
 
     from .model.archive import Archive
     from .model.sbom import Sbom
@@ -84,9 +84,12 @@ class Host:
         cgroups.load()
         return cgroups
 
-    def locked(self) -> AbstractContextManager[None]:
-        """Hold the host's lock: one run at a time changes it."""
-        return self._lock
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the host's lock: one run at a time changes it. What was seen before may have been changed since."""
+        with self._lock:
+            self._seen.clear()
+            yield
 
     # What is there: one look at each kind, until something is applied -------------------------------
 
@@ -241,7 +244,6 @@ class Host:
 
         ``progress`` is called with a line before each step. Every step may be repeated after it was interrupted.
         """
-        self._seen.clear()
         try:
             containers = []
             for change in changes:
@@ -251,6 +253,7 @@ class Host:
                 if progress:  # words for a thousand peers take as long as their entries
                     progress(str(change))
                 self._apply_one(change)
+                self._seen.clear()
             if containers:
                 site = Site(self.paths, self.cgroups, self.observe_networks(), self.engine, self._lock.fd)
                 apply_containers(site, containers, progress or (lambda _rest: None))

@@ -57,7 +57,7 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
     rootfs = os.path.join(idmapped_stage(run) if container.namespaces.uid_map else bundle, "rootfs")
     found = observe_provisions(container)
     spec = oci_spec(container, rootfs=rootfs, run_directory=run, cgroups_path=cgroups_path, provisions=found)
-    validate_config(spec, mounted=False)  # the creator does it once more
+    validate_config(spec, mounted=False)  # what it joins is not there yet
     for layer in layers:
         if not os.path.isdir(layer):
             raise InvalidOption("layers", layer, "the directory of an unpacked layer")

@@ -22,7 +22,7 @@ from ..linux.namespaces import CLONE_NEWNS, unshare
 from ..linux.openat2 import Root
 from ..linux.process import start_time
 from ..runtime.channel import Channel
-from ..runtime.config.validate import read_config
+from ..runtime.config.validate import load_config, read_config
 from ..runtime.create import CreateOptions, Membership, create_container
 from ..runtime.users import resolve_groups, resolve_user
 from .external import create_external
@@ -101,7 +101,8 @@ def _create(
         from .joined import mount_joined  # few containers join others
 
         mount_joined(request)
-    spec = read_config(bundle)
+    # It was valid when it was written (bundle.py), save for what it joins, which is there only now.
+    spec = read_config(bundle) if request["joined"] else load_config(bundle)
     _fill_user(spec, request["user"], request["groups"], bundle)
     answer = launcher.hear()
     if answer is None:

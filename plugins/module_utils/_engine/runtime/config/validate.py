@@ -36,15 +36,20 @@ _NS_GET_NSTYPE = 0xB703  # ioctl_nsfs(2), Linux 4.11
 
 def read_config(bundle: str) -> dict[str, Any]:
     """The configuration of a bundle, valid. Raises NotFound, RuntimeFailed, InvalidOption, Unsupported."""
+    spec = load_config(bundle)
+    validate_config(spec)
+    return dict(spec)
+
+
+def load_config(bundle: str) -> Any:
+    """The configuration of a bundle as it stands. Raises NotFound, RuntimeFailed."""
     path = os.path.join(bundle, "config.json")
     try:
-        spec = loads(_read_regular(path))
+        return loads(_read_regular(path))
     except FileNotFoundError as error:
         raise NotFound("bundle", bundle, "it has no config.json; `stowage-runtime spec` writes one") from error
     except (OSError, ValueError, RecursionError) as error:
         raise RuntimeFailed(f"{path}: cannot be read as JSON: {error}") from error
-    validate_config(spec)
-    return dict(spec)
 
 
 def _read_regular(path: str) -> bytes:

@@ -86,6 +86,13 @@ ipc_mode:
       V(container:NAME) those of another container, to which applies what C(pid_mode) says of it.
   type: str
   default: private
+network_mode:
+  description:
+    - Whose network the container has. With V(private) its own, which is on the C(networks), with V(container:NAME) that
+      of another container, to which applies what C(pid_mode) says of it. It has the other's addresses, ports, names and
+      C(/etc/hosts) then, so it can have no C(networks), C(published_ports) and C(etc_hosts).
+  type: str
+  default: private
 uts:
   description:
     - Whether the container has a host name of its own, or with V(host) the host's.

@@ -81,6 +81,11 @@ def test_what_can_be_joined(fine):
             "container web, ipc_mode: container db has ids of its own",
         ),
         ({"wanted": [container("a", pid="a")]}, Conflict, "in a circle: a -> a;"),
+        (
+            {"wanted": [container("c", network_mode="container:b"), container("b", network_mode="container:a")]},
+            Conflict,
+            "container c, network_mode: container b has the network of a; name that one",
+        ),
         ({"wanted": [WEB, container("db", ipc="web")]}, Conflict, "in a circle: web -> db -> web;"),
         ({"wanted": [container("db", ipc="web")], "there": [state(WEB), state(DB)]}, Conflict, "in a circle: "),
     ],

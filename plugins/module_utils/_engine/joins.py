@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Absent = Callable[[NotFound], None]
 
 # Options, and what proc_pid_ns(5) calls the namespace.
-_LINKS = {"pid_mode": "pid", "ipc_mode": "ipc"}
+_LINKS = {"pid_mode": "pid", "ipc_mode": "ipc", "network_mode": "net"}
 
 
 def check_joins(desired: Mapping[str, Container | None], current: Mapping[str, ContainerState], absent: Absent) -> None:
@@ -56,6 +56,9 @@ def _check_joined(
     if option == "ipc_mode" and other and other.namespaces.userns != "keep":
         told = f"container {name} has ids of its own (userns), so nobody else can write to its shared memory"
         raise Conflict(f"container {joining}, {option}: {told}; leave one of the two out")
+    if option == "network_mode" and other and (further := other.namespaces.joined.get(option)):
+        # Its /etc/hosts is that one's, too.
+        raise Conflict(f"container {joining}, {option}: container {name} has the network of {further}; name that one")
     runs = state is not None and state.running
     if name in desired:
         wanted = desired[name]

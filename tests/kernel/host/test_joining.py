@@ -212,3 +212,49 @@ def test_what_a_container_made_of_its_shared_memory_leads_nowhere_else(world):
     world.sh(f"{inside} 'umount /dev/shm && rmdir /dev/shm && ln -s /proc/1/root/etc /dev/shm'")
     with pytest.raises(Failed, match="ipc_mode: cannot join container db"):
         world.run(containers_task(db={"privileged": True}, web={"ipc_mode": "container:db"}))
+
+
+LAN = "network", {"name": "lan", "subnet": "10.77.0.0/24"}
+SERVER = {"networks": [{"name": "lan"}], "published_ports": ["8080:80"], "etc_hosts": {"else": "192.0.2.9"}}
+SIDE = {"network_mode": "container:db"}
+
+
+def demand_an_answer(world):
+    """What web serves is reached at db's port."""
+    serve = f"timeout 5 nsenter -t {world.containers()['web'].pid} -n busybox nc -l -p 80 -e echo hello"
+    ask = "busybox nc -w 2 127.0.0.1 8080 </dev/null | grep hello"
+    world.sh(f"{serve} & for _ in $(seq 50); do {ask} && exit 0; sleep 0.05; done; exit 1")
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+def test_a_container_has_the_network_of_another(world, runtime):
+    """What one of them does is reached at the other's port, and both know the same names."""
+    wanted = image_task(), LAN, containers_task(web={**SIDE, "runtime": runtime}, db=SERVER)
+    told = world.told(*wanted)
+    assert [str(change) for change in world.run(*wanted)] == told
+    world.demand_sound(*wanted)
+    assert shared(world) == ["net"]
+    demand_an_answer(world)
+    hosts = [Path(f"/proc/{world.containers()[name].pid}/root/etc/hosts").read_text() for name in ("web", "db")]
+    assert hosts[0] == hosts[1]
+    assert "192.0.2.9\telse" in hosts[0]
+    world.run(*absent(wanted))
+    if not runtime:  # runc's directory stays
+        world.demand_nothing_left()
+
+
+def test_its_network_lives_as_long_as_it_does(world):
+    """Though db is gone, web holds the namespace: db gets another, and its address and port come along."""
+    wanted = image_task(), LAN, containers_task(web=SIDE, db=SERVER)
+    world.run(*wanted)
+    old = world.containers()
+    os.kill(old["db"].pid, signal.SIGKILL)
+    wait_until(lambda: not world.containers()["db"].running and not world.pids_of("db"), 5.0)
+    assert world.containers()["web"].pid == old["web"].pid
+    world.run(image_task(), LAN, containers_task(db=SERVER))
+    assert shared(world) == []
+    assert world.told(*wanted) == ["rejoin container web (network_mode: of an earlier process -> container:db)"]
+    world.run(*wanted)
+    world.demand_sound(*wanted)
+    assert shared(world) == ["net"]
+    demand_an_answer(world)

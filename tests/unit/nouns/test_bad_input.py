@@ -270,6 +270,37 @@ BAD: list[tuple[str, dict[str, Any], str, Any, str]] = [
         for option in ("pid_mode", "ipc_mode")
         for mode in ("", "shareable", "Host", "container", "host:db")
     ),
+    *(
+        (
+            "container",
+            {"network_mode": mode},
+            "network_mode",
+            mode,
+            "private, or container: and the name of a container",
+        )
+        for mode in ("", "host", "none", "bridge", "container")
+    ),
+    (
+        "container",
+        {"network_mode": "container:db", "networks": [{"name": "lan"}]},
+        "networks",
+        ["lan"],
+        "nothing with network_mode: container:db",
+    ),
+    (
+        "container",
+        {"network_mode": "container:db", "etc_hosts": {"a": "192.0.2.1"}, "networks": None, "published_ports": None},
+        "etc_hosts",
+        {"a": "192.0.2.1"},
+        "nothing with network_mode: container:db",
+    ),
+    (
+        "container",
+        {"network_mode": "container:db", "sysctls": {"net.core.somaxconn": 1}},
+        "sysctls",
+        "net.core.somaxconn",
+        "nothing of the network namespace, which is another container's here",
+    ),
     ("container", {"pid_mode": "container:"}, "pid_mode", "", "letters, digits"),
     ("container", {"ipc_mode": "container:a/b"}, "ipc_mode", "a/b", "letters, digits"),
     ("container", {"name": "web", "pid_mode": "container:web"}, "pid_mode", "container:web", "another container"),

@@ -31,6 +31,7 @@ ISOLATION_OPTIONS: dict[str, Any] = {
     "gidmap": {"type": "list", "elements": "str"},
     "pid_mode": {"type": "str", "default": "private"},
     "ipc_mode": {"type": "str", "default": "private"},
+    "network_mode": {"type": "str", "default": "private"},
     "uts": {"type": "str", "choices": ["private", "host"], "default": "private"},
     "devices": {"type": "list", "elements": "str"},
     "device_cgroup_rules": {"type": "list", "elements": "str"},
@@ -82,6 +83,12 @@ def check_isolation(container: Container) -> None:
     mode = namespaces.pid_mode
     if container.init and mode != "private":
         raise InvalidOption("init", True, f"false with pid_mode: {mode}, where process 1 is {_whose(mode)}")
+    if namespaces.network_mode != "private":
+        networks = [attachment.network for attachment in container.networks]
+        for option, value in (("networks", networks), ("etc_hosts", dict(container.extra_hosts))):
+            if value:
+                told = f"nothing with network_mode: {namespaces.network_mode}, whose networks and names it has"
+                raise InvalidOption(option, value, told)
     for option, name in namespaces.joined.items():
         if name == container.name:
             raise InvalidOption(option, JOIN + name, "the name of another container")
@@ -157,7 +164,7 @@ def _parse_namespaces(params: Mapping[str, Any]) -> Namespaces:
         raise InvalidOption("uidmap", params["uidmap"], "with userns: map, ids as container:host:how many")
     uid_map = _parse_id_map("uidmap", params["uidmap"]) if params["uidmap"] else ()
     gid_map = _parse_id_map("gidmap", params["gidmap"]) if params["gidmap"] else uid_map
-    modes = {name: _parse_mode(name, params[name]) for name in ("pid_mode", "ipc_mode")}
+    modes = {name: _parse_mode(name, params[name]) for name in ("pid_mode", "ipc_mode", "network_mode")}
     for name, mode in modes.items():
         if userns != "keep" and mode != "private":
             raise InvalidOption(
@@ -173,11 +180,12 @@ def _parse_namespaces(params: Mapping[str, Any]) -> Namespaces:
 
 
 def _parse_mode(option: str, text: str) -> str:
-    """``private``, ``host``, or ``container:`` and a name."""
-    if text in ("private", "host"):
+    """``private``, ``host`` (but for the network), or ``container:`` and a name."""
+    words = ("private",) if option == "network_mode" else ("private", "host")
+    if text in words:
         return text
     if not text.startswith(JOIN):
-        raise InvalidOption(option, text, "private, host, or container: and the name of a container")
+        raise InvalidOption(option, text, f"{', '.join(words)}, or container: and the name of a container")
     return JOIN + parse_name(option, text[len(JOIN) :])
 
 
@@ -264,7 +272,7 @@ def _number(text: str) -> int | None:
 
 def _parse_sysctls(given: Mapping[str, Any] | None, namespaces: Namespaces) -> tuple[tuple[str, str], ...]:
     """Settings of namespaces that are the container's own."""
-    shared = {"ipc": namespaces.ipc_mode, "uts": namespaces.uts}
+    shared = {"ipc": namespaces.ipc_mode, "uts": namespaces.uts, "network": namespaces.network_mode}
     numbers = {name: int(value) if isinstance(value, bool) else value for name, value in (given or {}).items()}
     pairs = parse_pairs("sysctls", numbers)
     for name, value in pairs:

@@ -98,7 +98,8 @@ IdMap = tuple[tuple[int, int, int], ...]
 class Namespaces:
     """Whose ids, processes, IPC objects and host name a container has: its own (``private``), or the ``host``'s.
 
-    ``pid_mode`` and ``ipc_mode`` may also be ``container:`` and the name of the container whose they are.
+    ``pid_mode``, ``ipc_mode`` and ``network_mode`` may also be ``container:`` and the name of the container whose they
+    are; ``network_mode`` is never the host's.
     ``userns``: ``keep`` the host's ids; ``auto``, a range of its own that is chosen for it; ``map``, as the maps say.
     The maps are (id in the container, id on the host, how many); empty with ``keep``.
     """
@@ -109,6 +110,7 @@ class Namespaces:
     pid_mode: str = "private"
     ipc_mode: str = "private"
     uts: str = "private"
+    network_mode: str = "private"
 
     @property
     def root(self) -> tuple[int, int]:
@@ -119,7 +121,7 @@ class Namespaces:
     @property
     def joined(self) -> dict[str, str]:
         """The containers whose namespaces it joins, by option."""
-        modes = {"pid_mode": self.pid_mode, "ipc_mode": self.ipc_mode}
+        modes = {"pid_mode": self.pid_mode, "ipc_mode": self.ipc_mode, "network_mode": self.network_mode}
         return {option: mode[len(JOIN) :] for option, mode in modes.items() if mode.startswith(JOIN)}
 
 

@@ -29,11 +29,12 @@ if TYPE_CHECKING:
     from ..model.container import Container
     from ..paths import Paths
 
-_KINDS = {"pid_mode": "pid", "ipc_mode": "ipc"}
+# Options, and what proc_pid_ns(5) calls the namespaces.
+_LINKS = {"pid_mode": "pid", "ipc_mode": "ipc", "network_mode": "net"}
 
 
 def find_joined(paths: Paths, container: Container) -> list[tuple[str, str, int, int]]:
-    """(namespace, name, pid, start time) of each container that is joined. RuntimeFailed where one does not run."""
+    """(option, name, pid, start time) of each container that is joined. RuntimeFailed where one does not run."""
     found = []
     for option, name in container.namespaces.joined.items():
         try:
@@ -43,7 +44,7 @@ def find_joined(paths: Paths, container: Container) -> list[tuple[str, str, int,
             pid = 0
         if not pid:
             raise RuntimeFailed(f"{option}: container {name} does not run; start it first")
-        found.append((_KINDS[option], name, pid, state.started))
+        found.append((option, name, pid, state.started))
     return found
 
 
@@ -51,18 +52,18 @@ def mount_joined(request: Mapping[str, Any]) -> None:
     """Bind the namespaces, and shared memory, below the run directory's ``joined``."""
     stage = os.path.join(request["run"], "joined")
     mount("tmpfs", stage, "tmpfs", 0, "mode=700")
-    for kind, name, pid, started in request["joined"]:
+    for option, name, pid, started in request["joined"]:
         try:
-            _mount_namespace(stage, kind, pid, started)
+            _mount_namespace(stage, _LINKS[option], pid, started)
         except OSError as error:
             why = f"{error.filename or ''} {error.strerror}".strip()
             why = why if start_time(pid) == started else "it has ended meanwhile"
-            raise RuntimeFailed(f"{kind}_mode: cannot join container {name}: {why}") from error
+            raise RuntimeFailed(f"{option}: cannot join container {name}: {why}") from error
 
 
-def _mount_namespace(stage: str, kind: str, pid: int, started: int) -> None:
-    with Descriptor(os.open(f"/proc/{pid}/ns/{kind}", os.O_RDONLY | os.O_CLOEXEC)) as namespace:
-        if kind == "ipc":
+def _mount_namespace(stage: str, link: str, pid: int, started: int) -> None:
+    with Descriptor(os.open(f"/proc/{pid}/ns/{link}", os.O_RDONLY | os.O_CLOEXEC)) as namespace:
+        if link == "ipc":
             shared = os.path.join(stage, "shm")
             os.mkdir(shared)
             with Descriptor(_copy_shared_memory(pid)) as tree, Descriptor(os.open(shared, os.O_PATH)) as target:
@@ -70,7 +71,7 @@ def _mount_namespace(stage: str, kind: str, pid: int, started: int) -> None:
         # What was opened is that process's only if it is still there.
         if start_time(pid) != started:
             raise ProcessLookupError
-        _bind(namespace, os.path.join(stage, kind))
+        _bind(namespace, os.path.join(stage, link))
 
 
 def _bind(namespace: int, target: str) -> None:

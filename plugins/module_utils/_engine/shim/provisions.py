@@ -87,7 +87,9 @@ def observe_provisions(container: Container) -> Provisions:
         profile,
         find_init(container) if container.init else b"",
         observe_masked(),
-        observe_sysctls(own_ids=bool(container.namespaces.uid_map)),
+        observe_sysctls(own_ids=bool(container.namespaces.uid_map))
+        if container.namespaces.network_mode == "private"
+        else {},
         {volume.source: list(observe_flags(volume.source)) for volume in container.volumes},
     )
 

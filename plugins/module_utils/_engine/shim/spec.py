@@ -44,6 +44,9 @@ _MOUNTS: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 _NAMESPACES = ("mount", "pid", "uts", "ipc", "network", "cgroup")
 
+# What proc_pid_ns(5) calls a namespace where it is not by its type.
+_LINKS = {"network": "net"}
+
 # Files of the container's run directory, and where they are bound.
 ETC_FILES = ("hosts", "hostname", "resolv.conf")
 
@@ -98,11 +101,11 @@ def oci_spec(
 def _namespaces(container: Container, run_directory: str) -> dict[str, Any]:
     """The namespaces that are its own or joined, and the ids of a user namespace."""
     wanted = container.namespaces
-    shared = {"pid": wanted.pid_mode, "ipc": wanted.ipc_mode, "uts": wanted.uts}
+    shared = {"pid": wanted.pid_mode, "ipc": wanted.ipc_mode, "uts": wanted.uts, "network": wanted.network_mode}
     entries = [{"type": name} for name in _NAMESPACES if shared.get(name) != "host"]
     for entry in entries:
         if shared.get(entry["type"], "").startswith(JOIN):
-            entry["path"] = joined_namespace(run_directory, entry["type"])
+            entry["path"] = joined_namespace(run_directory, _LINKS.get(entry["type"], entry["type"]))
     if not wanted.uid_map:
         return {"namespaces": entries}
     return {
@@ -186,7 +189,7 @@ def _environment(container: Container) -> list[str]:
 
 def _mounts(container: Container, rootfs: str, run_directory: str, found: Provisions) -> list[dict[str, Any]]:
     mounts = [_mount(container, run_directory, *entry) for entry in _MOUNTS]
-    mounts += [_bind(f"{run_directory}/{name}", f"/etc/{name}") for name in ETC_FILES]
+    mounts += [_bind(f"{_etc_directory(container, run_directory, name)}/{name}", f"/etc/{name}") for name in ETC_FILES]
     mounts += [_tmpfs(text) for text in container.tmpfs]
     for index, volume in enumerate(container.volumes):
         source = volume.source
@@ -199,6 +202,12 @@ def _mounts(container: Container, rootfs: str, run_directory: str, found: Provis
         # Nodes cannot be made in a user namespace (mknod(2), EPERM): the host's own are bound.
         mounts += [_bind(device["source"], device["path"]) for device in found.devices]
     return mounts
+
+
+def _etc_directory(container: Container, run_directory: str, name: str) -> str:
+    """Names, and who tells of them, are of a network: with another container's come its files."""
+    other = container.namespaces.joined.get("network_mode")
+    return run_directory if name == "hostname" or not other else f"{os.path.dirname(run_directory)}/{other}"
 
 
 def _mount(

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from .box import Refused, wait_for
+from tests.bundle import wait_for
+
+from .box import Refused
 from .cgroups import CGROUPS, a_block_device, check, is_v2, is_weighed, missing, needs, no_real_time
 
 item = pytest.mark.item

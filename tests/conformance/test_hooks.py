@@ -11,7 +11,9 @@ import time
 
 import pytest
 
-from .box import Refused, wait_for
+from tests.bundle import wait_for
+
+from .box import Refused
 
 item = pytest.mark.item
 

@@ -20,7 +20,7 @@ ip link set stowage0 mtu 1400
 def lend(box, devices, *, make=MAKE, after="true"):
     """Have devices in the runtime's namespace, and ``linux.netDevices`` name some of them."""
     script = f'set -e; {make}\n"$@"; code=$?; {after}; exit $code'
-    box.prefix = ["unshare", "-n", "bash", "-c", script, "bash"]
+    box.wrapper = ["unshare", "-n", "bash", "-c", script, "bash"]
     box.linux["netDevices"] = devices
     box.mount("/sys", "ro", source="sysfs", kind="sysfs")
 

@@ -11,7 +11,9 @@ import signal
 
 import pytest
 
-from .box import Refused, wait_for
+from tests.bundle import wait_for
+
+from .box import Refused
 from .schema import validate
 
 item = pytest.mark.item

@@ -227,4 +227,5 @@ def box(app, layer):
     try:
         yield box
     finally:
-        box.close()
+        left = box.clean()
+    assert left == []

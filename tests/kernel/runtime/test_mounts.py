@@ -47,25 +47,25 @@ def test_a_link_to_nowhere_at_the_end_is_followed_and_made(box, kind):
 def test_links_in_a_circle_are_refused(box):
     (box.rootfs / "one").symlink_to("two")
     (box.rootfs / "two").symlink_to("one")
-    box.mount("tmpfs", "/one/below")
+    box.mount("/one/below")
     assert "mount tmpfs on /one/below: too many levels of symbolic links" in box.refuse().lower()
 
 
 def test_a_file_in_the_way_is_refused(box):
-    box.mount("tmpfs", "/etc/passwd/below")
+    box.mount("/etc/passwd/below")
     assert "mount tmpfs on /etc/passwd/below: not a directory" in box.refuse().lower()
 
 
 @pytest.mark.parametrize("destination", ["/", "/tmp/..", "//"])
 def test_nothing_is_mounted_on_the_root(box, destination):
-    box.mount("tmpfs", destination)
+    box.mount(destination)
     assert "mounts[4].destination" in box.refuse()
 
 
 def test_directories_that_are_made_inherit_the_group(box):
     (box.rootfs / "setgid").mkdir()
     (box.rootfs / "setgid").chmod(0o7755)
-    box.mount("tmpfs", "/setgid/a/b")
+    box.mount("/setgid/a/b")
     box.sh("true")
     modes = [stat.S_IMODE((box.rootfs / path).stat().st_mode) for path in ("setgid", "setgid/a", "setgid/a/b")]
     assert modes == [0o7755, 0o2755, 0o2755]
@@ -99,19 +99,19 @@ def test_a_source_that_only_the_hosts_root_can_reach(box):
 def test_a_tmpfs_has_the_mode_of_what_it_covers_or_its_own(box, options, mode):
     (box.rootfs / "covered").mkdir()
     (box.rootfs / "covered").chmod(0o710)
-    box.mount("tmpfs", "/covered", *options)
+    box.mount("/covered", *options)
     assert box.sh("stat -c %a /covered") == mode
     assert stat.S_IMODE((box.rootfs / "covered").stat().st_mode) == 0o710
 
 
 def test_a_tmpfs_that_covers_nothing_is_open_to_all(box):
-    box.mount("tmpfs", "/new/place")
+    box.mount("/new/place")
     assert box.sh("stat -c %a /new/place") == "1777"
 
 
 def test_a_read_only_tmpfs_takes_what_is_mounted_in_it(box):
-    box.mount("tmpfs", "/mnt", "ro")
-    box.mount("tmpfs", "/mnt/inner")
+    box.mount("/mnt", "ro")
+    box.mount("/mnt/inner")
     done = box.run("touch /mnt/inner/file && touch /mnt/file")
     assert done.returncode == 1
     assert "/mnt/file: Read-only file system" in done.stderr
@@ -135,7 +135,7 @@ def test_copy_up_keeps_what_files_are(box):
     for path, mode in (("inner/file", 0o4711), ("pipe", 0o620), (".", 0o1750)):
         os.chmod(covered / path, mode)
     os.utime(covered / "inner", (1000, 2000))
-    box.mount("tmpfs", "/covered", "tmpcopyup", "ro")
+    box.mount("/covered", "tmpcopyup", "ro")
     script = "cd /covered; stat -c '%n %u:%g %a %F %Y' . inner link pipe inner/file; readlink link; cat inner/file"
     done = box.run(f"{script}; touch x")
     lines = done.stdout.splitlines()
@@ -230,7 +230,7 @@ def test_masks_of_directories_are_one_file_system_and_hold(box):
 
 def test_read_only_paths_hold_below_the_first_mount_alone(box):
     """As for runc: what is mounted below keeps its own say."""
-    box.mount("tmpfs", "/tmp/inner")
+    box.mount("/tmp/inner")
     box.linux["readonlyPaths"] = ["/tmp", "/proc/sys", "/nowhere"]
     done = box.run("touch /tmp/inner/file && touch /tmp/file")
     assert "/tmp/file: Read-only file system" in done.stderr
@@ -341,6 +341,6 @@ def test_cgroup2_by_its_own_type(box):
 def test_the_host_is_left_as_it_was(box):
     """Whatever is mounted in a container is seen by nobody else."""
     before = subprocess.run(["cat", "/proc/self/mountinfo"], capture_output=True, text=True, check=True).stdout
-    box.mount("tmpfs", "/mnt")
+    box.mount("/mnt")
     box.start()
     assert subprocess.run(["cat", "/proc/self/mountinfo"], capture_output=True, text=True, check=True).stdout == before

@@ -26,7 +26,7 @@ def test_the_filter_is_there(box, app):
     script += (
         "print(m.has_mount_setattr())\ntry: o.openat2(-100, '/', 0, resolve=0)\nexcept OSError as e: print(e.errno)"
     )
-    box.program = ["/usr/bin/python3", "-I", "-S", "-c", script, str(app)]
+    box.command = ["/usr/bin/python3", "-I", "-S", "-c", script, str(app)]
     assert box.call().stdout.split() == ["False", "38"]
 
 
@@ -44,8 +44,8 @@ def test_binds_and_their_attributes(box):
 
 
 def test_a_tmpfs_that_is_read_only_at_last(box):
-    box.mount("tmpfs", "/mnt", "ro", "size=1m")
-    box.mount("tmpfs", "/mnt/inner", "noexec")
+    box.mount("/mnt", "ro", "size=1m")
+    box.mount("/mnt/inner", "noexec")
     outer, inner = flags(box, "/mnt", "/mnt/inner")
     assert "ro" in outer
     assert "ro" not in inner
@@ -64,8 +64,8 @@ def test_masks_and_read_only_paths_and_root(box):
 
 
 def test_remounts(box):
-    box.mount("tmpfs", "/mnt")
-    box.mount("tmpfs", "/mnt", "remount", "ro")
+    box.mount("/mnt")
+    box.mount("/mnt", "remount", "ro")
     assert "ro" in flags(box, "/mnt")[0]
 
 

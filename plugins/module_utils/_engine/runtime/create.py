@@ -246,7 +246,6 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
             paths.append((flag, entry["path"]))
         elif flag != CLONE_NEWCGROUP:  # unshared by the init, once it is in its cgroup
             flags |= flag
-    cgroup = options.membership.open_birthplace()
     if joined and options.as_sibling:
         from .joining import join_namespaces  # few containers join any
 
@@ -254,6 +253,7 @@ def _bear(init: Init, ours: Channel, options: CreateOptions) -> tuple[int, int]:
         set_dumpable(False)
         join_namespaces(paths)
         joined = 0
+    cgroup = options.membership.open_birthplace()
     try:
         if not joined and not flags & CLONE_NEWTIME:
             pid, pidfd = clone3(flags, cgroup=cgroup)

@@ -75,6 +75,11 @@ class Paths:
     def cgroups(self) -> str:
         return os.path.join(self.root, "cgroups")
 
+    @property
+    def build_cache(self) -> str:
+        """What builds leave for the next: steps/, files/, mounts/, downloads/; and work/, of the one that runs."""
+        return os.path.join(self.root, "build-cache")
+
     def layer(self, diff_id: str) -> str:
         """The lower directory of a layer; ``diff_id`` is ``sha256:<hex>``."""
         return os.path.join(self.layers, diff_id.replace(":", "-"))
@@ -107,6 +112,11 @@ class Paths:
     def pins(self) -> str:
         """What each running pull needs."""
         return os.path.join(self.run_root, "pins")
+
+    @property
+    def build_lock(self) -> str:
+        """Held while an image is built."""
+        return os.path.join(self.run_root, "build.lock")
 
     @property
     def runtime_root(self) -> str:

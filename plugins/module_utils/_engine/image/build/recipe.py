@@ -33,7 +33,8 @@ from ..manifest import (
     override_config,
 )
 from ..platform import host_architecture
-from .sources import layer_members, source_date_epoch, write_tar
+from .members import write_tar
+from .sources import layer_members, source_date_epoch
 from ..store import Store, read_chunks, write_store
 from ..layer.tar import CHARACTER, Member, TarReader
 from .view import View

@@ -14,22 +14,14 @@ import stat
 
 from ...errors import InvalidOption, KernelError
 from ..layer.members import WHITEOUT
-from ..store import read_chunks
-from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, end_of_archive, header_of, padding_of
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
+from .members import LayerMaker, NotADirectory, directory_member, kept_xattrs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from typing import Union
-
     from ...model.image import Entry, LayerSource
+    from .members import Members
     from .view import View
-
-    # A member, and where its content is: here, or in a file of the host.
-    Content = tuple[Member, Union[bytes, str]]
-    Members = dict[bytes, Content]
-
-_KEPT_XATTRS = ("security.capability", "user.")
 
 
 def source_date_epoch(option: str = "SOURCE_DATE_EPOCH") -> int:
@@ -51,43 +43,24 @@ def layer_members(option: str, source: LayerSource, view: View) -> Members:
         maker.add_file(source.path, b"/".join(filter(None, (dest, os.fsencode(os.path.basename(source.path)) * into))))
     for number, entry in enumerate(source.entries):
         maker.add_entry(f"{option}.entries[{number}]", entry)
-    maker.add_parents()
+    try:
+        maker.add_parents()
+    except NotADirectory as error:
+        raise InvalidOption(option, error.path, f"paths in directories; {error.directory!r} is none") from error
     return maker.members
 
 
-def write_tar(members: Members) -> Iterator[bytes]:
-    """The archive of ``members``, a piece at a time. Raises KernelError where a file of the host cannot be read."""
-    pending: list[bytes] = []
-    for path in sorted(members):
-        member, content = members[path]
-        pending.append(header_of(member))
-        if member.kind == FILE:
-            if isinstance(content, bytes):
-                pending.append(content)
-            else:
-                yield from pending
-                pending = []
-                yield from _file_chunks(content, member.size)
-            pending.append(padding_of(member.size))
-        if len(pending) >= 256:
-            yield b"".join(pending)
-            pending = []
-    yield b"".join([*pending, end_of_archive()])
-
-
-class _Maker:
-    """Collects members: later ones take the place of earlier ones."""
+class _Maker(LayerMaker):
+    """Members out of what is said of them, or found on the host."""
 
     def __init__(self, option: str, view: View) -> None:
-        self.members: Members = {}
+        super().__init__(view, source_date_epoch() * 10**9)
         self._option = option
-        self._view = view
-        self._mtime = source_date_epoch() * 10**9
         self._inodes: dict[tuple[int, int], bytes] = {}
 
     def add_directory(self, source: str, dest: bytes) -> None:
         """Everything in ``source``, sorted, so that of hard-linked names always the same one carries the content."""
-        base = self._view.resolve(dest)
+        base = self.view.resolve(dest)
         try:
             entries = sorted(os.scandir(source), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
@@ -95,7 +68,7 @@ class _Maker:
         for entry in entries:
             path = b"/".join(filter(None, (base, os.fsencode(entry.name))))
             if entry.is_dir(follow_symlinks=False):
-                self._add_found(entry.path, self._view.resolve(path), entry.stat(follow_symlinks=False))
+                self._add_found(entry.path, self.view.resolve(path), entry.stat(follow_symlinks=False))
                 self.add_directory(entry.path, path)
             else:
                 self._add_found(entry.path, path, entry.stat(follow_symlinks=False))
@@ -111,7 +84,7 @@ class _Maker:
         if not stat.S_ISREG(found.st_mode):
             raise InvalidOption(f"{self._option}.path", source, "a directory, tar archive or file on this host")
         directory, _slash, base = path.rpartition(b"/")
-        self._add_found(source, b"/".join(filter(None, (self._view.resolve(directory), base))), found)
+        self._add_found(source, b"/".join(filter(None, (self.view.resolve(directory), base))), found)
 
     def add_entry(self, option: str, entry: Entry) -> None:
         path = _clean(f"{option}.path", entry.path)
@@ -119,7 +92,7 @@ class _Maker:
             raise InvalidOption(option, entry.path, "content or target, not both")
         kind = FILE if entry.content is not None else SYMLINK if entry.target is not None else DIRECTORY
         directory, _slash, base = path.rpartition(b"/")
-        path = b"/".join(filter(None, (self._view.resolve(directory), base)))
+        path = b"/".join(filter(None, (self.view.resolve(directory), base)))
         content = entry.content or b""
         mode = 0o777 if kind == SYMLINK else entry.mode
         if not (0 <= mode <= 0o7777 and 0 <= entry.uid < 2**32 - 1 and 0 <= entry.gid < 2**32 - 1):
@@ -127,22 +100,7 @@ class _Maker:
         target = os.fsencode(entry.target or "")
         if kind == SYMLINK and (not target or b"\0" in target):
             raise InvalidOption(f"{option}.target", entry.target, "the path that the link leads to")
-        self._put(path, Member(path, kind, mode, entry.uid, entry.gid, len(content), self._mtime, target), content)
-
-    def add_parents(self) -> None:
-        """The directories on the way, as the lower layers have them; where they have none, root's and 0755."""
-        for path in list(self.members):
-            directory = path.rpartition(b"/")[0]
-            while directory:
-                member = self.members[directory][0] if directory in self.members else self._view.lookup(directory)
-                if member is not None and member.kind != DIRECTORY:
-                    raise InvalidOption(
-                        self._option, os.fsdecode(path), f"paths in directories; {os.fsdecode(directory)!r} is none"
-                    )
-                if directory in self.members:
-                    break
-                self._put(directory, _directory(directory, member, self._mtime), b"")
-                directory = directory.rpartition(b"/")[0]
+        self.put(path, Member(path, kind, mode, entry.uid, entry.gid, len(content), self.mtime, target), content)
 
     def _add_found(self, source: str, path: bytes, found: os.stat_result) -> None:
         """A file of the host as it is, save for its times; sockets are left out."""
@@ -151,9 +109,9 @@ class _Maker:
         if kind is None:
             return
         if kind == DIRECTORY:
-            below = self._view.lookup(path)
+            below = self.view.lookup(path)
             if below is not None and below.kind == DIRECTORY:
-                self._put(path, _directory(path, below, self._mtime), b"")
+                self.put(path, directory_member(path, below, self.mtime), b"")
                 return
         target = os.fsencode(os.readlink(source)) if kind == SYMLINK else b""
         if kind == FILE and found.st_nlink > 1:
@@ -166,21 +124,12 @@ class _Maker:
             uid=found.st_uid,
             gid=found.st_gid,
             size=found.st_size if kind == FILE else 0,
-            mtime=self._mtime,
+            mtime=self.mtime,
             target=target,
             device=(os.major(found.st_rdev), os.minor(found.st_rdev)),
-            xattrs=_xattrs(source) if kind in (FILE, DIRECTORY) else {},
+            xattrs=kept_xattrs(source) if kind in (FILE, DIRECTORY) else {},
         )
-        self._put(path, member, source)
-
-    def _put(self, path: bytes, member: Member, content: bytes | str) -> None:
-        name = path + b"/" if member.kind == DIRECTORY else path
-        self.members[path] = (member._replace(name=name), content)
-
-
-def _directory(path: bytes, below: Member | None, mtime: int) -> Member:
-    mode, uid, gid = (below.mode, below.uid, below.gid) if below else (0o755, 0, 0)
-    return Member(path, DIRECTORY, mode, uid, gid, mtime=mtime)
+        self.put(path, member, source)
 
 
 def _clean(option: str, text: str, *, empty: bool = False) -> bytes:
@@ -196,26 +145,3 @@ def _clean(option: str, text: str, *, empty: bool = False) -> bytes:
 def _refuse_whiteout(option: str, path: bytes) -> None:
     if path.startswith(WHITEOUT) or b"/" + WHITEOUT in path:
         raise InvalidOption(option, os.fsdecode(path), "no name that begins with .wh., which means removal in a layer")
-
-
-def _xattrs(source: str) -> Mapping[bytes, bytes]:
-    """File capabilities and the user's own attributes; the host's labels and ACLs stay on the host."""
-    try:
-        names = [name for name in os.listxattr(source, follow_symlinks=False) if name.startswith(_KEPT_XATTRS)]
-        return {os.fsencode(name): os.getxattr(source, name, follow_symlinks=False) for name in sorted(names)}
-    except OSError:  # ENOTSUP: this file system has none
-        return {}
-
-
-def _file_chunks(source: str, size: int) -> Iterator[bytes]:
-    try:
-        with open(source, "rb", buffering=0) as file:
-            for chunk in read_chunks(file):
-                size -= len(chunk)
-                yield chunk if size >= 0 else chunk[:size]
-                if size <= 0:
-                    break
-    except OSError as error:
-        raise KernelError("reading a file of the layer", error) from error
-    if size != 0:
-        raise KernelError("reading a file of the layer", OSError(0, "it changed while it was read; run again", source))

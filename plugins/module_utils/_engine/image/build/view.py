@@ -12,13 +12,14 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+from typing import NamedTuple
 
 from ...errors import InvalidImage
 from ..layer.tar import CHARACTER, DIRECTORY, FILE, KINDS, SYMLINK, Member
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Union
 
     # In memory: members by path, opaque directories as paths ending with a slash. On disk: an unpacked layer.
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
 
 _MAX_LINKS = 40
 _OPAQUE_XATTR = "trusted.overlay.opaque"
+
+
+class Found(NamedTuple):
+    """What is on disk at ``path``, in the topmost layer that has it; a directory's content is in all of ``below``."""
+
+    name: bytes
+    path: bytes
+    stat: os.stat_result
+    below: tuple[bytes, ...] = ()
+
+    @property
+    def is_directory(self) -> bool:
+        return bool(self.below)
 
 
 class View:
@@ -82,6 +96,24 @@ class View:
                     return None if member is None or _is_whiteout(member) else (layer, member)
         return None
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether all layers are unpacked, so that find() sees everything."""
+        return all(isinstance(layer, str) for layer in self._layers)
+
+    def find(self, path: bytes) -> Found | None:
+        """What is on disk at ``path``, whose directory has been resolved; the root is the empty path."""
+        below = tuple(os.fsencode(layer) for layer in reversed(self._layers) if isinstance(layer, str))
+        if not below:
+            return None
+        found = Found(b"", below[0], os.lstat(below[0]), below)
+        for name in path.split(b"/") if path else []:
+            child = _child(found.below, name)
+            if child is None:
+                return None
+            found = child
+        return found
+
     def resolve(self, path: bytes) -> bytes:
         """``path`` with every link on it followed, inside the root; what does not exist is taken as it stands."""
         known = self._resolved.get(path)
@@ -107,6 +139,35 @@ class View:
                 pending += member.target.split(b"/")[::-1]
         self._resolved[path] = resolved = b"/".join(done)
         return resolved
+
+
+def entries(directory: Found) -> Iterator[Found]:
+    """What is in a directory, sorted by name."""
+    names = {name for below in directory.below for name in os.listdir(below)}
+    for name in sorted(names):
+        child = _child(directory.below, name)
+        if child is not None:
+            yield child
+
+
+def _child(directories: Iterable[bytes], name: bytes) -> Found | None:
+    """What the directories that lie over one another, the topmost first, have under ``name``."""
+    top: Found | None = None
+    below: list[bytes] = []
+    for directory in directories:
+        path = directory + b"/" + name
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if not stat.S_ISDIR(found.st_mode):
+            whiteout = stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
+            return top._replace(below=tuple(below)) if top else None if whiteout else Found(name, path, found)
+        top = top or Found(name, path, found)
+        below.append(path)
+        if _is_opaque(path):
+            break
+    return top and top._replace(below=tuple(below))
 
 
 def _find(layer: Layer, path: bytes) -> tuple[Member | None, bool]:

@@ -55,6 +55,9 @@ MAY_IMPORT = {
 # The files of `stowage-runtime`, all of them of the part cli/runtime.
 OCI_FILES = {"runtime", "oci_options", "oci_help", "oci_exec", "oci_commands", "update", "events", "checkpoint"}
 HOST_FILES = {
+    "build_mounts",
+    "build_steps",
+    "building",
     "containers",
     "demands",
     "exposure",

@@ -18,6 +18,7 @@
     +-- Unsupported            this kernel or host lacks a feature, a controller or a program
     +-- ProgramFailed          a program of the host exited with an error (argv, status, stderr)
     +-- BusError               a service of the host (systemd) refused a D-Bus call (what, why, the error's name)
+    +-- BuildFailed            a step of a build ended with an error (step, exit code, its last lines)
     +-- RuntimeFailed          a container could not be created, started, entered or stopped
     +-- NotConverged           after apply, the plan still wants changes (told field by field)
 
@@ -151,6 +152,16 @@ class BusError(EngineError):
     def __init__(self, what: str, why: str, name: str = "") -> None:
         self.name = name
         super().__init__(f"{what}: {why or name or 'no reason was given'}")
+
+
+class BuildFailed(EngineError):
+    """A program that a step of a build ran ended with ``status``; ``output`` are its last lines, without secrets."""
+
+    def __init__(self, step: str, status: int, output: str) -> None:
+        self.status = status
+        self.output = output
+        shown = step if len(step) <= 300 else step[:300] + "..."
+        super().__init__(f"{shown}: it ended with status {status}" + (f", its last lines:\n{output}" if output else ""))
 
 
 class RuntimeFailed(EngineError):

@@ -18,8 +18,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     InvalidReference,
     NotFound,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.recipe import resolve_recipe
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.members import write_tar
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.recipe import resolve_recipe
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.sources import layer_members
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.view import View
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import (

@@ -62,7 +62,9 @@ def pivot_root(new_root: str, put_old: str) -> None:
 MAX_DATA = os.sysconf("SC_PAGE_SIZE") - 1
 
 
-def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str = "", userxattr: bool = False) -> None:
+def mount_overlay(
+    target: str, *, lower: list[str], upper: str = "", work: str = "", userxattr: bool = False, whole: bool = False
+) -> None:
     """Mount an overlay on ``target``: ``lower`` from the topmost layer to the lowest, read-only without ``upper``.
 
     Colons, commas and backslashes in paths are escaped as Documentation/filesystems/overlayfs.rst says. Where the
@@ -70,9 +72,12 @@ def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str =
     there is room for the 500 that an overlay may have (OVL_MAX_STACK).
     ``userxattr`` (Linux 5.11) keeps what overlayfs notes of a file in user.overlay.*: root of a user namespace may not
     write trusted.overlay.*, and could not have a directory that hides one below.
+    ``whole``: everything that is changed is in ``upper`` with all of its content, also where this kernel would note
+    that a directory was renamed, or that metadata alone changed (overlayfs.rst: redirect_dir, metacopy).
     """
     ends = ["upperdir=" + _escape(upper, ",\\"), "workdir=" + _escape(work, ",\\")] if upper else []
     ends += ["userxattr"] if userxattr else []
+    ends += [f"{name}=off" for name in ("redirect_dir", "metacopy") if whole and _overlay_does(name)]
     options = ",".join(["lowerdir=" + ":".join(_escape(path, ":,\\") for path in lower), *ends])
     if len(os.fsencode(options)) <= MAX_DATA:
         mount("overlay", target, "overlay", 0, options)
@@ -90,6 +95,15 @@ def mount_overlay(target: str, *, lower: list[str], upper: str = "", work: str =
         os.fchdir(directory)
         for fd in (directory, *opened):
             os.close(fd)
+
+
+def _overlay_does(feature: str) -> bool:
+    """Whether overlays have a feature unless they are told otherwise."""
+    try:
+        with open(f"/sys/module/overlay/parameters/{feature}", encoding="ascii") as file:
+            return file.read(1) == "Y"
+    except OSError:  # an older kernel, without the feature
+        return False
 
 
 def _escape(path: str, special: str) -> str:

@@ -93,6 +93,11 @@ def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
     return Expander(variables, escape).expand(text)
 
 
+def expand_document(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
+    """A here-document with variables replaced: quotes are as they stand, and the escape character keeps dollars."""
+    return Expander(variables, escape).expand_document(text)
+
+
 def expand_words(text: str, variables: Mapping[str, str], escape: str = "\\") -> list[str]:
     """``text`` expanded and then split, where neither quotes nor escapes keep it together. Raises ValueError."""
     words = []
@@ -116,6 +121,19 @@ class Expander:
     def expand(self, text: str) -> str:
         self._text, self._at = text, 0
         return self._until("")
+
+    def expand_document(self, text: str) -> str:
+        self._text, self._at = text, 0
+        parts: list[str] = []
+        while self._at < len(text):
+            character = self._next()
+            if character == "$":
+                parts.append(self._variable())
+            elif character == self._escape and self._peek() in ("$", self._escape):
+                parts.append(self._next())
+            else:
+                parts.append(character)
+        return "".join(parts)
 
     def _next(self) -> str:
         character = self._text[self._at : self._at + 1]

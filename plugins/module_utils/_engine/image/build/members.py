@@ -8,15 +8,17 @@ Promise: the archive depends on the members and their content alone: they are so
 
 from __future__ import annotations
 
+import hashlib
 import os
 
 from ...errors import KernelError
 from ..layer.tar import DIRECTORY, FILE, Member, end_of_archive, header_of, padding_of
+from ..manifest import Descriptor
 from ..store import read_chunks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Union
 
     from .view import View
@@ -48,6 +50,15 @@ class LayerMaker:
         name = path + b"/" if member.kind == DIRECTORY else path
         self.members[path] = (member._replace(name=name), content)
 
+    def make_directory(self, path: bytes, owner: tuple[int, int] = (0, 0)) -> None:
+        """A directory, which is resolved, and those on the way to it, where there are none. Raises NotADirectory."""
+        below = self.view.lookup(path) if path else None
+        if below is not None and below.kind != DIRECTORY:
+            raise NotADirectory(path, path)
+        if path and below is None:
+            self.put(path, directory_member(path, None, self.mtime, owner), b"")
+            self.add_parents(owner)
+
     def add_parents(self, owner: tuple[int, int] = (0, 0)) -> None:
         """The directories on the way, as the lower layers have them; where they have none, ``owner``'s and 0755.
 
@@ -73,6 +84,12 @@ def directory_member(path: bytes, below: Member | None, mtime: int, owner: tuple
 
 def write_tar(members: Members) -> Iterator[bytes]:
     """The archive of ``members``, a piece at a time. Raises KernelError where a file of the host cannot be read."""
+    yield from tar_chunks(members)
+    yield end_of_archive()
+
+
+def tar_chunks(members: Members) -> Iterator[bytes]:
+    """The archive without its end, so that others may go on."""
     pending: list[bytes] = []
     for path in sorted(members):
         member, content = members[path]
@@ -88,7 +105,7 @@ def write_tar(members: Members) -> Iterator[bytes]:
         if len(pending) >= 256:
             yield b"".join(pending)
             pending = []
-    yield b"".join([*pending, end_of_archive()])
+    yield b"".join(pending)
 
 
 def kept_xattrs(source: str | bytes) -> Mapping[bytes, bytes]:
@@ -112,3 +129,13 @@ def _file_chunks(source: str, size: int) -> Iterator[bytes]:
         raise KernelError("reading a file of the layer", error) from error
     if size != 0:
         raise KernelError("reading a file of the layer", OSError(0, "it changed while it was read; run again", source))
+
+
+def hash_blob(media_type: str, chunks: Iterable[bytes]) -> Descriptor:
+    """What Store.put_stream() does, without storing."""
+    state = hashlib.sha256()
+    size = 0
+    for chunk in chunks:
+        state.update(chunk)
+        size += len(chunk)
+    return Descriptor(media_type, f"sha256:{state.hexdigest()}", size)

@@ -10,7 +10,6 @@ a compressor writes differs between its versions.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from dataclasses import replace
@@ -33,7 +32,7 @@ from ..manifest import (
     override_config,
 )
 from ..platform import host_architecture
-from .members import write_tar
+from .members import hash_blob, write_tar
 from .sources import layer_members, source_date_epoch
 from ..store import Store, read_chunks, write_store
 from ..layer.tar import CHARACTER, Member, TarReader
@@ -60,9 +59,9 @@ def resolve_recipe(paths: Paths, image: Image) -> Image:
     store = Store(paths.images)
     recipe = _recipe(image)
     base = _Base(store, recipe.base)
-    layers = _make_layers(recipe, base.view(paths), _hash_only)
+    layers = _make_layers(recipe, base.view(paths), hash_blob)
     config, manifest = _documents(recipe, base, layers)
-    descriptor = _hash_only(OCI_MANIFEST, (encode(manifest),))
+    descriptor = hash_blob(OCI_MANIFEST, (encode(manifest),))
     return _resolved(image, descriptor, layers, base, config)
 
 
@@ -191,13 +190,13 @@ def _documents(
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
-        "config": _hash_only(OCI_CONFIG, (encode(config),)).to_json(),
-        "layers": [_oci_layer(descriptor).to_json() for descriptor, _diff_id in every],
+        "config": hash_blob(OCI_CONFIG, (encode(config),)).to_json(),
+        "layers": [oci_layer(descriptor).to_json() for descriptor, _diff_id in every],
     }
     return config, manifest
 
 
-def _oci_layer(descriptor: Descriptor) -> Descriptor:
+def oci_layer(descriptor: Descriptor) -> Descriptor:
     """A layer of a docker base has the same bytes under an OCI name."""
     if descriptor.media_type.startswith(DOCKER_LAYER):
         suffix = {".gzip": "+gzip", ".zstd": "+zstd"}.get(descriptor.media_type[len(DOCKER_LAYER) :], "")
@@ -219,13 +218,3 @@ def _resolved(
     encoded = Descriptor(OCI_CONFIG, "", len(encode(config)))
     manifest = Manifest(encoded, tuple(blob for blob, _diff_id in [*base.layers, *layers]))
     return replace(image_of(name, descriptor.digest, descriptor.size, manifest, config), recipe=image.recipe)
-
-
-def _hash_only(media_type: str, chunks: Iterable[bytes]) -> Descriptor:
-    """What Store.put_stream() does, without storing."""
-    state = hashlib.sha256()
-    size = 0
-    for chunk in chunks:
-        state.update(chunk)
-        size += len(chunk)
-    return Descriptor(media_type, f"sha256:{state.hexdigest()}", size)

@@ -47,12 +47,13 @@ class View:
 
     def __init__(self, directories: Iterable[str] = ()) -> None:
         self._layers: list[Layer] = []
-        for directory in directories:
-            self._layers = [directory] if _is_opaque(os.fsencode(directory)) else [*self._layers, directory]
         self._resolved: dict[bytes, bytes] = {b"": b""}
+        for directory in directories:
+            self.push(directory)
 
-    def push(self, members: Mapping[bytes, Member]) -> None:
-        self._layers = [members] if b"/" in members else [*self._layers, members]
+    def push(self, layer: Layer) -> None:
+        opaque = _is_opaque(os.fsencode(layer)) if isinstance(layer, str) else b"/" in layer
+        self._layers = [layer] if opaque else [*self._layers, layer]
         self._resolved = {b"": b""}
 
     def lookup(self, path: bytes) -> Member | None:

@@ -1,0 +1,142 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An overlay's upper directory as a layer: what a process changed in a container's root, in the spelling of image-spec
+(layer.md): ``.wh.<name>`` for what was removed, ``.wh..wh..opq`` for a directory that hides the one below.
+
+Promise: nothing that is the kernel's or this host's gets into the layer (no overlay attributes, no labels, no sockets),
+and no time is later than the build's. What was only looked at is not in it: a directory that is as it was below, with
+nothing changed in it, is left out.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from ...errors import KernelError
+from ..layer.directories import install_layers
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
+from ..layer.unpack import OPAQUE_XATTR, WHITEOUT
+from ..manifest import OCI_LAYER
+from .members import kept_xattrs, write_tar
+from .view import View
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ...paths import Paths
+    from ..manifest import Descriptor
+    from ..store import Store
+    from .members import Members
+
+    Layer = tuple[Descriptor, str]
+
+_OPAQUE = WHITEOUT + WHITEOUT + b".opq"
+
+
+def commit_layer(paths: Paths, store: Store, upper: str, below: Sequence[Layer], epoch: int) -> Layer | None:
+    """Store what ``upper`` changes on top of the layers ``below`` as a layer, unpacked too; None where that is nothing.
+
+    Nobody may be writing there. ``epoch`` is in seconds. Only inside write_store(). Raises KernelError.
+    """
+    try:
+        members = upper_members(upper, View(paths.layer(diff_id) for _descriptor, diff_id in below), epoch)
+    except OSError as error:
+        raise KernelError("reading what a step has changed", error) from error
+    return put_chunks(paths, store, write_tar(members)) if members else None
+
+
+def put_chunks(paths: Paths, store: Store, chunks: Iterable[bytes]) -> Layer:
+    """Store an archive as a layer, and unpack it. Only inside write_store()."""
+    descriptor = store.put_stream(OCI_LAYER, chunks)
+    layer = (descriptor, descriptor.digest)
+    install_layers(paths, store, [layer])
+    return layer
+
+
+def upper_members(upper: str, view: View, epoch: int) -> Members:
+    """The members of the layer that ``upper`` is on top of ``view``. Raises OSError."""
+    return _Upper(view, epoch * 10**9).read(os.fsencode(upper))
+
+
+class _Upper:
+    """Walks an upper directory."""
+
+    def __init__(self, view: View, latest: int) -> None:
+        self._view = view
+        self._latest = latest
+        self._members: Members = {}
+        self._inodes: dict[tuple[int, int], bytes] = {}
+
+    def read(self, upper: bytes) -> Members:
+        self._directory(upper, b"", hides=False)
+        return self._members
+
+    def _directory(self, where: bytes, path: bytes, *, hides: bool) -> bool:
+        """Add what is in a directory, which is at ``path``; whether there was anything. ``hides``: itself or one that
+        it is in hides what is below."""
+        before = len(self._members)
+        if path and not hides and _is_opaque(where):
+            hides = True
+            # Where there was nothing before, there is nothing to hide.
+            if self._view.lookup(path) is not None:
+                self._put(path + b"/" + _OPAQUE, Member(b"", FILE, mtime=self._latest), b"")
+        for name in sorted(os.listdir(where)):
+            inner = path + b"/" + name if path else name
+            self._entry(where + b"/" + name, path, name, inner, hides=hides)
+        return len(self._members) > before
+
+    def _entry(self, where: bytes, directory: bytes, name: bytes, path: bytes, *, hides: bool) -> None:
+        found = os.lstat(where)
+        if stat.S_ISCHR(found.st_mode) and found.st_rdev == 0:
+            if not hides and self._view.lookup(path) is not None:
+                mark = directory + b"/" + WHITEOUT + name if directory else WHITEOUT + name
+                self._put(mark, Member(b"", FILE, mtime=self._latest), b"")
+            return
+        kind = KINDS.get(stat.S_IFMT(found.st_mode))
+        if kind is None or name.startswith(WHITEOUT):
+            return
+        member = self._member(where, path, kind, found)
+        if kind != DIRECTORY:
+            self._put(path, member, os.fsdecode(where))
+            return
+        if self._directory(where, path, hides=hides) or hides or not self._is_as_before(where, path, member):
+            self._put(path, member._replace(name=path + b"/"), b"")
+
+    def _is_as_before(self, where: bytes, path: bytes, member: Member) -> bool:
+        below = self._view.lookup(path)
+        if below is None or below.kind != DIRECTORY or _is_opaque(where):
+            return False
+        found = self._view.find(path)
+        same_xattrs = found is not None and kept_xattrs(found.path) == member.xattrs
+        return same_xattrs and (below.mode, below.uid, below.gid) == (member.mode, member.uid, member.gid)
+
+    def _member(self, where: bytes, path: bytes, kind: bytes, found: os.stat_result) -> Member:
+        target = os.readlink(where) if kind == SYMLINK else b""
+        if kind == FILE and found.st_nlink > 1:
+            target = self._inodes.setdefault((found.st_dev, found.st_ino), path)
+            kind, target = (HARD_LINK, target) if target != path else (FILE, b"")
+        return Member(
+            path,
+            kind,
+            stat.S_IMODE(found.st_mode),
+            found.st_uid,
+            found.st_gid,
+            found.st_size if kind == FILE else 0,
+            max(0, min(self._latest, found.st_mtime_ns)),
+            target,
+            (os.major(found.st_rdev), os.minor(found.st_rdev)),
+            kept_xattrs(where) if kind in (FILE, DIRECTORY) else {},
+        )
+
+    def _put(self, path: bytes, member: Member, content: bytes | str) -> None:
+        self._members[path] = (member if member.name.endswith(b"/") else member._replace(name=path), content)
+
+
+def _is_opaque(path: bytes) -> bool:
+    try:
+        return os.getxattr(path, OPAQUE_XATTR) == b"y"
+    except OSError:  # ENODATA: it is not
+        return False

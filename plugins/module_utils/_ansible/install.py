@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         engine,
         image,
         image_archive,
+        image_build,
         image_policy,
         image_push,
         image_sbom,

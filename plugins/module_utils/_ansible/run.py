@@ -30,6 +30,8 @@ class Noun:
     """What a module manages: how to see it, how to make what is wanted whole, how to plan it, how to tell of it."""
 
     name: str
+    # Whether a run holds the host's lock; what takes long and changes nothing but images has one of its own.
+    locks_host = True
     # Whether making such a thing installs the engine: containers run out of it, and from then on modules do.
     uses_engine = True
     # Whether such a thing is on the host; else its lock is not needed, and no root.
@@ -65,6 +67,14 @@ class Noun:
         told: dict[str, Any] = plain(thing)
         return told
 
+    def more(self) -> dict[str, Any]:
+        """What a module returns besides, failed or not."""
+        return {}
+
+    def warnings(self) -> Iterable[str]:
+        """What a user is told of a run that went well."""
+        return ()
+
 
 def run(
     module: AnsibleModule, noun: Noun, parse: Callable[[Mapping[str, Any]], Wanted], *, many: bool = False
@@ -76,17 +86,20 @@ def run(
     host = _host(module)
     try:
         wanted = parse(module.params)
-        with host.locked() if noun.on_host and not module.check_mode else contextlib.nullcontext():
+        locks = noun.on_host and noun.locks_host and not module.check_mode
+        with host.locked() if locks else contextlib.nullcontext():
             changes, desired, current = _reconcile(host, noun, wanted, check=module.check_mode)
     except EngineError as error:
-        fail(module, error)
+        fail(module, error, noun.more())
     told = [{"name": name, **noun.tell(current[name])} for name in desired if name in current]
     if many:
         subjects = {change.subject for change in changes}
         found: dict[str, Any] = {noun.plural: [{**t, "changed": f"{noun.name} {t['name']}" in subjects} for t in told]}
     else:
         found = {noun.name: told[0] if told else {}}
-    module.exit_json(changed=bool(changes), changes=[c.describe() for c in changes], diff=_diff(changes), **found)
+    module.exit_json(
+        changed=bool(changes), changes=[c.describe() for c in changes], diff=_diff(changes), **found, **noun.more()
+    )
 
 
 def _host(module: AnsibleModule) -> Host:
@@ -131,10 +144,10 @@ def run_info(module: AnsibleModule, noun: Noun) -> NoReturn:
     module.exit_json(changed=False, **{noun.plural: told})
 
 
-def fail(module: AnsibleModule, error: EngineError) -> NoReturn:
+def fail(module: AnsibleModule, error: EngineError, told: Mapping[str, Any] | None = None) -> NoReturn:
     """Translate an engine error: its sentence, and the option where it knows one."""
     more = {"option": error.option, "expected": error.expected} if isinstance(error, InvalidOption) else {}
-    module.fail_json(msg=str(error), error=type(error).__name__, **more)
+    module.fail_json(msg=str(error), error=type(error).__name__, **more, **(told or {}))
 
 
 def _verify(changes: Iterable[Change]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 
-from .build_steps import StepRunner
 from .errors import NotFound
 from .image.build.builder import Builder
 from .linux.files import exclusive_lock
@@ -33,6 +32,8 @@ def build_image(paths: Paths, build: Build, tell: Tell = lambda _line: None) -> 
 
     One build at a time; it does not hold up what else is done on the host. Raises BuildFailed too.
     """
+    from .build_steps import StepRunner  # the runtime: a forecast does without
+
     _check(build)
     with exclusive_lock(paths.build_lock):
         runner = StepRunner(paths, tell)

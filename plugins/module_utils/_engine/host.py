@@ -27,6 +27,7 @@ from .joins import check_joins
 from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
+from .model.build import Build, Forecast
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
 from .model.image import Image
@@ -37,6 +38,7 @@ from .network.observe import observe_networks
 from .network.underlay import observe_underlay
 from .paths import Paths
 from .plan.archive import ExportImages, LoadImage
+from .plan.build import BuildImage
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
 from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
@@ -198,6 +200,16 @@ class Host:
 
         return observe_pushed(wanted)
 
+    def forecast_build(self, build: Build) -> Forecast:
+        """What building would come to; writes nothing. A context that is not there may be an earlier step's work."""
+        from .building import forecast_build  # containers do without
+
+        try:
+            return forecast_build(self.paths, build)
+        except NotFound as error:
+            self.absent(error)
+            return Forecast()
+
     def resolve_network(self, wanted: Network) -> Network:
         """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""
         for other in self.observe_networks().values():
@@ -252,7 +264,7 @@ class Host:
                     continue
                 if progress:  # words for a thousand peers take as long as their entries
                     progress(str(change))
-                self._apply_one(change)
+                self._apply_one(change, progress)
                 self._seen.clear()
             if containers:
                 site = Site(self.paths, self.cgroups, self.observe_networks(), self.engine, self._lock.fd)
@@ -260,7 +272,7 @@ class Host:
         finally:
             self._seen.clear()
 
-    def _apply_one(self, change: Change) -> None:
+    def _apply_one(self, change: Change, progress: Progress | None) -> None:
         if isinstance(change, (CreateNetwork, RecreateNetwork, UpdateNetwork, RemoveNetwork)):
             self._apply_network(change)
         elif isinstance(change, CreateCgroup):
@@ -271,6 +283,10 @@ class Host:
             self.cgroups.remove(change.current.path)
         elif isinstance(change, (PullImage, AssembleImage, RemoveImage, LoadImage, ExportImages, TagImage, PushImage)):
             self._apply_image(change)
+        elif isinstance(change, BuildImage):
+            from .building import build_image  # containers do without
+
+            build_image(self.paths, change.build, progress or (lambda _line: None))
         elif isinstance(change, (SetPolicy, RemovePolicy)):
             from .image.trust.policy import apply_policy  # containers do without
 

@@ -16,6 +16,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     engine,
     image,
     image_archive,
+    image_build,
     image_policy,
     image_push,
     image_sbom,
@@ -38,6 +39,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
             params
         ),
     ),
+    "image_build": (image_build.ARGUMENT_SPEC, [], image_build.build_wanted),
     "image_policy": (image_policy.ARGUMENT_SPEC, [], image_policy.policy_wanted),
     "image_sbom": (image_sbom.ARGUMENT_SPEC, image_sbom.REQUIRED_IF, image_sbom.sbom_wanted),
     "image_sign": (image_sign.SIGN_SPEC, [], image_sign.signature_wanted),

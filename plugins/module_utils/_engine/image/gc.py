@@ -3,8 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Removing images: untag, then mark what something uses, then sweep the rest.
 
-Used is what a name of the store means, what a container's definition names, its image untagged or not, and what a
-running pull needs. A sweep has the store alone, but for pulls: those go on, with what they have pinned.
+Used is what a name of the store means, what a container's definition names, its image untagged or not, the layers of
+the build cache's steps, and what a running pull needs. A sweep has the store alone, but for pulls: those go on, with
+what they have pinned.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json
 from ..model.reference import normalise, parse_digest
+from .build.cache import cached_layers
 from .layer.directories import observe_layers, sweep_layers
 from .locks import ContentLock, pinned
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
@@ -95,6 +97,9 @@ def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]
     pending = store.roots()
     if removed is not None:
         pending.remove(removed)
+    for blob, diff_id in cached_layers(paths):
+        blobs.add(blob.digest)
+        layers.add(diff_id)
     for digest, used in _containers(paths):
         layers.update(used)
         with contextlib.suppress(FileNotFoundError):

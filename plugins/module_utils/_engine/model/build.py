@@ -24,7 +24,8 @@ class Secret:
 class Build:
     """``name`` is normalised. ``context`` is a directory of the host; empty: there is none.
 
-    ``file`` is the Containerfile's path on the host, or empty where ``content`` is its text. ``epoch`` is in seconds,
+    ``content`` is the text of the Containerfile; None: it is in ``file``, a path of the host, or where that is empty
+    in the context, under its usual names. ``epoch`` is in seconds,
     None where nobody said one: then files get the epoch itself, and the image no date. ``network``: host or none.
     ``pull``: missing or always. ``platform`` is spelled as in model/platform.py, empty for this host's.
     """
@@ -32,7 +33,7 @@ class Build:
     name: str
     context: str = ""
     file: str = ""
-    content: str = ""
+    content: str | None = None
     target: str = ""
     args: tuple[tuple[str, str], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()

@@ -15,7 +15,7 @@ from typing import cast
 from ...errors import Unsupported
 from ..layer.compression import LayerStream
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, TarReader, header_of, padding_of
-from ..layer.unpack import DEFAULT_BUDGET, WHITEOUT, clean_path
+from ..layer.members import DEFAULT_BUDGET, WHITEOUT, clean_path
 from .members import LayerMaker, NotADirectory
 
 TYPE_CHECKING = False
@@ -82,7 +82,7 @@ def archive_chunks(
                 )
             )
             if member.kind == FILE:
-                yield from reader.body()
+                yield from map(bytes, reader.body())
                 yield padding_of(member.size)
 
 

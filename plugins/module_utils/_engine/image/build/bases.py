@@ -36,7 +36,7 @@ def find_base(
     if build.pull == "always":
         from ..pull import resolve_remote  # http and ssl: 60 ms
 
-        digest = resolve_remote(image)
+        digest = resolve_remote(paths, image, descriptor.digest if descriptor else "")
         descriptor = descriptor if descriptor and descriptor.digest == digest else None
     found = _read(store, descriptor, name, platform) if descriptor else None
     if found is not None and _is_whole(paths, store, *found):

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from ...errors import InvalidContainerfile, InvalidImage, InvalidOption, KernelError, Unsupported
+from ...errors import InvalidContainerfile, InvalidImage, InvalidOption, KernelError, NotFound, Unsupported
 from ...linux.lean import suppress
 from ...model.build import Forecast, Step
 from ...model.platform import parse_platform
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     Runner = Callable[[RunStep, str], AbstractContextManager[str]]
     Tell = Callable[[str], None]
 
+_USUAL_NAMES = ("Containerfile", "Dockerfile")
 # What a processor runs beside its own architecture.
 _ALSO_RUNS = {"amd64": ("386",), "arm64": ("arm",)}
 
@@ -69,11 +70,12 @@ class Builder:
         self.paths = paths
         self.build = build
         self.epoch = build.epoch or 0
-        self.file = _read_containerfile(build)
+        path = find_containerfile(build)
+        self.file = _read_containerfile(build, path)
         self.arguments = Arguments(build, self.file)
         self.runner = runner
         self.digests = FileDigests(os.path.join(paths.build_cache, "files", _context_name(build)))
-        self.context = context_origin(build.context, read_ignore(build.context, build.file) if build.context else Ignore())
+        self.context = context_origin(build.context, read_ignore(build.context, path) if build.context else Ignore())
         self.runs = RunMaker(paths, build, self.digests, self.epoch)
         self.copies = CopyPlanner(paths, self.digests, self.epoch, escape=self.file.escape, fetches=runner is not None)
         self._cache = StepCache(paths)
@@ -352,14 +354,24 @@ def check_machine(platform: str) -> None:
         raise Unsupported(f"platform {wanted}: this host is {host}, and builds run on the machine that they are for")
 
 
-def _read_containerfile(build: Build) -> Containerfile:
-    if not build.file:
+def find_containerfile(build: Build) -> str:
+    """The path of the Containerfile; empty where the build says its text."""
+    if build.content is not None or build.file:
+        return build.file
+    paths = [os.path.join(build.context, name) for name in _USUAL_NAMES]
+    return next(filter(os.path.exists, paths), paths[0])
+
+
+def _read_containerfile(build: Build, path: str) -> Containerfile:
+    if build.content is not None:
         return parse_containerfile(build.content)
     try:
-        with open(build.file, encoding="utf-8", errors="surrogateescape") as file:
-            return parse_containerfile(file.read(), build.file)
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return parse_containerfile(file.read(), path)
+    except FileNotFoundError as error:
+        raise NotFound("file", path, "it is what the build is of; make it first") from error
     except OSError as error:
-        raise InvalidOption("containerfile", build.file, f"a file on this host ({error.strerror})") from error
+        raise KernelError("reading the Containerfile", error) from error
 
 
 def _context_name(build: Build) -> str:

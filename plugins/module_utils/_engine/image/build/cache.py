@@ -15,10 +15,11 @@ import json
 import os
 import time
 
-from ...errors import StateCorrupt
+from ...errors import InvalidImage, InvalidReference, StateCorrupt
 from ...linux.files import list_directory, read_json, remove_if_exists, write_json
+from ...model.reference import parse_digest
 from ..layer.unpack import remove_tree
-from ..manifest import Descriptor
+from ..manifest import parse_descriptor
 from ..store import Store
 
 TYPE_CHECKING = False
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ...paths import Paths
+    from ..manifest import Descriptor
 
     Layer = tuple[Descriptor, str]
 
@@ -64,8 +66,8 @@ class StepCache:
     def keep(self, key: str, record: Record, told: str) -> None:
         """Write down what a step came to. Only inside write_store(), which its layers were written in."""
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        layers = [[*descriptor, diff_id] for descriptor, diff_id in record.below]
-        own = [*record.layer[0], record.layer[1]] if record.layer else None
+        layers = [[descriptor.to_json(), diff_id] for descriptor, diff_id in record.below]
+        own = [record.layer[0].to_json(), record.layer[1]] if record.layer else None
         # After a crash it may be gone or empty: then the step is done again.
         write_json(
             os.path.join(self._directory, key + ".json"),
@@ -118,10 +120,10 @@ def _read(path: str) -> Record | None:
             return None
         own = found["layer"]
         return Record(_layer(own) if own else None, [_layer(values) for values in found["below"]])
-    except (StateCorrupt, KeyError, TypeError, ValueError):
+    except (StateCorrupt, InvalidImage, InvalidReference, KeyError, TypeError, ValueError):
         return None  # what a crash left of it
 
 
 def _layer(values: Sequence[Any]) -> Layer:
-    media_type, digest, size, diff_id = values
-    return Descriptor(str(media_type), str(digest), int(size)), str(diff_id)
+    document, diff_id = values
+    return parse_descriptor(document, "a layer of the build cache"), parse_digest("diff_id", diff_id)

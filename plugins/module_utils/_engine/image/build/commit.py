@@ -17,7 +17,8 @@ import stat
 from ...errors import KernelError
 from ..layer.directories import install_layers
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
-from ..layer.unpack import OPAQUE_XATTR, WHITEOUT
+from ..layer.members import WHITEOUT
+from ..layer.tree import OPAQUE_XATTR
 from ..manifest import OCI_LAYER
 from .members import kept_xattrs, write_tar
 from .view import View

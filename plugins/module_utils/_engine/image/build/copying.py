@@ -17,7 +17,7 @@ import stat
 from typing import NamedTuple
 
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, header_of
-from ..layer.unpack import WHITEOUT
+from ..layer.members import WHITEOUT
 from .ignore import Ignore
 from .members import LayerMaker, NotADirectory, kept_xattrs
 from .origins import Source, find_sources, walk

@@ -10,21 +10,32 @@ import os
 from .errors import NotFound
 from .image.build.builder import Builder
 from .linux.files import exclusive_lock
+from .model.build import Forecast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .model.build import Build, Forecast
+    from .model.build import Build
     from .paths import Paths
 
+    Absent = Callable[[NotFound], None]
     Tell = Callable[[str], None]
 
 
-def forecast_build(paths: Paths, build: Build) -> Forecast:
-    """What building would come to. Only reads. Raises InvalidContainerfile, InvalidOption, NotFound, RegistryError."""
-    _check(build)
-    return Builder(paths, build).forecast()
+def forecast_build(paths: Paths, build: Build, absent: Absent | None = None) -> Forecast:
+    """What building would come to. Only reads. ``absent`` is told of a context or Containerfile that is not there.
+
+    Raises InvalidContainerfile, InvalidOption, RegistryError, and NotFound if nobody takes that.
+    """
+    try:
+        _check(build)
+        return Builder(paths, build).forecast()
+    except NotFound as error:
+        if absent is None:
+            raise
+        absent(error)
+        return Forecast()
 
 
 def build_image(paths: Paths, build: Build, tell: Tell = lambda _line: None) -> str:

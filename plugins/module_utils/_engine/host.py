@@ -27,7 +27,6 @@ from .joins import check_joins
 from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
-from .model.build import Build, Forecast
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
 from .model.image import Image
@@ -55,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from .model.archive import Archive
+    from .model.build import Build, Forecast
     from .model.sbom import Sbom
     from .model.trust import Policy
     from .shim.logs import LogLine
@@ -204,11 +204,7 @@ class Host:
         """What building would come to; writes nothing. A context that is not there may be an earlier step's work."""
         from .building import forecast_build  # containers do without
 
-        try:
-            return forecast_build(self.paths, build)
-        except NotFound as error:
-            self.absent(error)
-            return Forecast()
+        return forecast_build(self.paths, build, self.absent)
 
     def resolve_network(self, wanted: Network) -> Network:
         """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""

@@ -23,6 +23,7 @@ _VERSIONS = {
     "podman": ["podman", "--version"],
     "conmon": ["conmon", "--version"],
     "umoci": ["umoci", "--version"],
+    "skopeo": ["skopeo", "--version"],
     "iproute2": ["ip", "-V"],
 }
 _INTRO = """\

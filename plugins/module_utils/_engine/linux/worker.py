@@ -17,7 +17,6 @@ import sys
 
 from .. import errors
 from ..errors import EngineError, KernelError
-from .inherited import set_parent_death_signal
 from .lean import dumps, loads
 
 TYPE_CHECKING = False
@@ -32,12 +31,14 @@ class Worker:
     """A child that runs ``work``, whose value is JSON. result() or kill() must be called, once."""
 
     def __init__(self, work: Work) -> None:
+        from .inherited import set_parent_death_signal  # ctypes, which most runs do without
+
         reader, writer = os.pipe()
         parent = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
             os.close(reader)
-            _run(work, writer, parent)
+            _run(work, writer, parent, set_parent_death_signal)
         os.close(writer)
         self._reader = reader
 
@@ -97,7 +98,7 @@ def run_workers(works: Iterable[Work], at_most: int, tick: Callable[[], None] | 
             worker.kill()
 
 
-def _run(work: Work, writer: int, parent: int) -> NoReturn:
+def _run(work: Work, writer: int, parent: int, set_parent_death_signal: Callable[[int], None]) -> NoReturn:
     """The child's life. Nothing of the caller's is to run in it: no handler, no exit function, no buffered output."""
     status = 1
     try:

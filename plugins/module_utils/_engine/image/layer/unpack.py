@@ -85,11 +85,14 @@ def remove_tree(path: str) -> None:
 
 
 def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: Rules) -> None:
+    from .read_ahead import read_ahead  # threading, which most runs do without
+
     try:
         with _unnamed_file(os.path.dirname(partial)) as late:
             stream = LayerStream(file, limit=budget.size, algorithm=diff_id.partition(":")[0])
             nodes = not in_user_namespace()
             _enter(partial)
+            stream.through(read_ahead)  # takes a second core
             Unpacker(budget, rules, late, nodes=nodes).unpack(TarReader(stream.read))
             found = stream.digest()
             while file.read(1 << 16):  # whoever writes it is to come to its end

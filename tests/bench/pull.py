@@ -20,8 +20,8 @@ from tests.bench.scene import pss, remove_tree
 TITLE = "Pulls"
 NOTE = (
     "A Debian root file system of 450 MB in gzip layers, from docker-registry on loopback to an unpacked image, with "
-    "an empty store: whole processes, the start of ours and of the peers among it. The small figures are what the module "
-    "itself does. Memory: the sum of the proportional shares of all processes of a pull, its highest."
+    "nothing of it in the store: whole processes, from their start. The small figures are what the module itself does. "
+    "Memory: the sum of the proportional shares of all processes of a pull, its highest."
 )
 _COUNTS = (1, 10)
 _ROUNDS = 5

@@ -20,6 +20,10 @@ from _engine.model.registry import Access
 from _engine.paths import Paths
 from _engine.plan.image import plan_image
 
+# What ansible.module_utils.basic imports, which every module has by then.
+for _name in ["datetime", "hashlib", "locale", "random", "socket", "tempfile", "threading", "urllib.parse"]:
+    importlib.import_module(_name)
+
 
 def main() -> None:
     paths, image = Paths(sys.argv[2], sys.argv[3]), Image(sys.argv[4], access=Access(insecure=True))

@@ -101,7 +101,7 @@ def test_a_second_pull_fetches_no_blob_and_damage_is_fetched_again(
     before = {digest: os.stat(store.blob_path(digest)).st_ino for digest in store.blobs()}
     assert pull_image(paths, wanted) == pulled
     after = {digest: os.stat(store.blob_path(digest)).st_ino for digest in store.blobs()}
-    assert {digest for digest in after if after[digest] != before[digest]} == {pulled.digest}
+    assert after == before
     blob = Path(store.blob_path(json.loads(Path(store.blob_path(pulled.digest)).read_bytes())["layers"][1]["digest"]))
     blob.write_bytes(bytes(blob.stat().st_size))
     run("rm", "-r", paths.layer(pulled.layers[1]))

@@ -94,10 +94,11 @@ def pull_image(paths: Paths, image: Image, show: Callable[[str], None] | None = 
             pin.add(config["rootfs"]["diff_ids"])
         # What is pinned stays. Others may write and sweep meanwhile.
         layers = list(zip(manifest.layers, config["rootfs"]["diff_ids"]))
-        _Layers(paths, store, registry, reference.name, show).install(layers)
-        with write_store(paths) as store:
-            store.put_blob(descriptor.media_type, content)
-            store.tag(reference.name, descriptor)
+        made = _Layers(paths, store, registry, reference.name, show).install(layers)
+        if made or store.names().get(reference.name) != descriptor or not store.is_intact(descriptor):
+            with write_store(paths) as store:
+                store.put_blob(descriptor.media_type, content)
+                store.tag(reference.name, descriptor)
     found = image_of(reference.name, descriptor.digest, descriptor.size, manifest, config)
     return replace(found, access=image.access)
 
@@ -115,11 +116,11 @@ class _Layers:
         self._show = show
         self._counters: dict[str, Counter] = {}
 
-    def install(self, layers: Sequence[tuple[Descriptor, str]]) -> None:
-        """Fetch and unpack those that this host lacks."""
+    def install(self, layers: Sequence[tuple[Descriptor, str]]) -> bool:
+        """Fetch and unpack those that this host lacks; False where it lacks none."""
         coming = {blob.digest: blob.size for blob, diff_id in layers if self._lacks(blob, diff_id)}
         if not coming:
-            return
+            return False
         progress = Progress(f"pulling {self._name}", sum(coming.values()), len(coming), self._show)
         self._counters = {digest: progress.counter() for digest in coming}
         try:
@@ -127,6 +128,7 @@ class _Layers:
         except OSError as error:  # a full disk, for one
             raise KernelError("writing images", error) from error
         progress.end()
+        return True
 
     def _lacks(self, blob: Descriptor, diff_id: str) -> bool:
         return not (os.path.isdir(self._paths.layer(diff_id)) and self._store.has_blob(blob))

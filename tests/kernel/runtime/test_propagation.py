@@ -66,10 +66,12 @@ ROOT = {
 @pytest.mark.parametrize("word", ROOT)
 def test_of_the_root(box, host, word):
     box.linux["rootfsPropagation"] = word
-    before = host("cat", "/proc/self/mountinfo")
+    before = host("cat", "/proc/self/mountinfo").splitlines()
     box.start()
     assert peers(box)["/"] == ROOT[word]
-    assert host("cat", "/proc/self/mountinfo") == before, "the container's mounts are seen on the host"
+    # Those of others on the machine may have gone: with its directory a mount goes everywhere.
+    seen = set(host("cat", "/proc/self/mountinfo").splitlines()).difference(before)
+    assert seen == set(), "the container's mounts are seen on the host"
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ class Builder:
         self._tell = tell
         self._stages: dict[int, StageState] = {}
         self._images: dict[str, StageState] = {}
-        self._steps: list[Step] = []
+        self._steps: list[tuple[int, Step]] = []
         self._pulls: list[str] = []
 
     def forecast(self) -> Forecast:
@@ -94,7 +94,8 @@ class Builder:
             config, manifest = self._documents(state)
             digest = f"sha256:{hashlib.sha256(encode(manifest)).hexdigest()}"
         warnings = [f"args: no ARG declares {name}, so it has no effect" for name in self.arguments.unused()]
-        return Forecast(digest, tuple(self._steps), tuple(self._pulls), tuple(warnings))
+        steps = tuple(step for _number, step in sorted(self._steps, key=lambda entry: entry[0]))
+        return Forecast(digest, steps, tuple(self._pulls), tuple(warnings))
 
     def make(self) -> str:
         """Build, and let the name mean the image; its digest. The caller holds ``build_lock``."""
@@ -151,7 +152,7 @@ class Builder:
             raise KernelError(f"{self.file.file}:{instruction.line}: {instruction.name}", error) from error
 
     def _note(self, stage: Stage, instruction: Instruction, outcome: str) -> None:
-        self._steps.append(Step(stage.told, instruction.line, instruction.text, outcome))
+        self._steps.append((stage.number, Step(stage.told, instruction.line, instruction.text, outcome)))
 
     def _step(self, stage: Stage, state: StageState, instruction: Instruction) -> str:
         """Do one instruction; what became of it, as Step has it."""

@@ -115,6 +115,9 @@ class CopyPlanner:
 
     def _job(self, state: StageState, copy: Copy, sources: list[str]) -> CopyJob | None:
         """The copy with its words expanded; None where its owner is somebody of a layer that is not there yet."""
+        dest = state.absolute(state.expand(copy.dest))
+        if len(sources) + len(copy.heredocs) > 1 and not dest.endswith("/"):
+            raise ValueError(f"with more than one source, the destination {dest!r} has to end with a slash")
         chown = state.expand(copy.chown)
         if state.pending and re.search(r"[^0-9:]", chown):
             return None
@@ -126,7 +129,7 @@ class CopyPlanner:
             documents.append((document.name, content.encode("utf-8", "surrogateescape"), 0o644))
         return CopyJob(
             sources=sources,
-            dest=state.absolute(state.expand(copy.dest)),
+            dest=dest,
             documents=documents,
             owner=find_owner(chown, state.view(self._paths)) if chown else None,
             chmod=state.expand(copy.chmod),

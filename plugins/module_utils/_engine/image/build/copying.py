@@ -60,9 +60,6 @@ def copy_members(job: CopyJob, origin: Origin, view: View, mtime: int) -> Member
     if not found and not job.documents:
         raise ValueError(f"nothing in {origin.told} matches {', '.join(job.sources)}")
     dest = find_destination(job.dest, view)
-    named = len(job.sources) + len(job.documents)
-    if named > 1 and not job.dest.endswith("/"):
-        raise ValueError(f"with more than one source, the destination {job.dest!r} has to end with a slash")
     below = view.lookup(dest) if dest else None
     into = not dest or job.dest.endswith("/") or len(found) > 1 or (below is not None and below.kind == DIRECTORY)
     for source in found:

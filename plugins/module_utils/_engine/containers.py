@@ -317,7 +317,9 @@ def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> L
     names = [name for name, container in wanted.items() if container.running is not False]
     try:
         if len(names) == 1:
-            return SoloMonitor(site.engine, site.lock, subreaper=bool(wanted[names[0]].runtime))
+            external = bool(wanted[names[0]].runtime)
+            alone = not external and not site.cgroups.places_monitor
+            return SoloMonitor(site.engine, site.lock, subreaper=external, alone=alone)
         return Launcher(site.engine, site.lock) if names else None
     except RuntimeFailed as error:
         failures.update(dict.fromkeys(names, str(error)))

@@ -4,7 +4,8 @@
 """The creator: a short-lived child of the monitor that mounts a container's root and creates the container.
 
 It works in a mount namespace of its own, which the init gets a copy of: the overlay is never seen on the host, and
-goes when the init and all that is in its namespace are gone. The init is born as the monitor's child, not its own.
+goes when the init and all that is in its namespace are gone. The init is born as the monitor's child, not its own. A
+monitor that is to become another program anyway creates its container itself (solo.py).
 """
 
 from __future__ import annotations
@@ -40,40 +41,55 @@ def run_creator(
     init: tuple[tuple[int, int], tuple[int, int]],
     stdio: Sequence[int],
 ) -> NoReturn:
-    """Create the container that the request asks for, which ``receive`` gives, and end.
-
-    ``launcher`` are the pipes from and to whoever wants the container: the cgroup is heard of there, and what came of
-    it told. ``monitor`` is its pid and a pipe to it, which is told pid and start time, or a dash. ``init`` are the
-    pipes from and to the init, which the monitor has too.
-    """
-    status, answer, name = 1, b"-", ""
-    channel = Channel(*launcher)
+    """Create a container as create() does, and end. ``monitor`` is its pid, and a pipe that is told the answer."""
+    answer = b"-"
     pid, teller = monitor
     try:
         # We end when the monitor does; then the init, which hears nothing more, ends too. One that ended before this
         # call is no longer our parent.
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != pid:
-            os._exit(status)
+            os._exit(1)
+        answer = create(receive, launcher, pid, init, stdio, as_sibling=True)
+    finally:
+        os.write(teller, answer)
+        os._exit(0)
+
+
+def create(
+    receive: Callable[[Channel], dict[str, Any] | None],
+    launcher: tuple[int, int],
+    monitor: int,
+    init: tuple[tuple[int, int], tuple[int, int]],
+    stdio: Sequence[int],
+    *,
+    as_sibling: bool,
+) -> bytes:
+    """Create the container that the request asks for, which ``receive`` gives, as ``monitor``'s child.
+
+    ``launcher`` are the pipes from and to whoever wants the container: the cgroup is heard of there, and what came of
+    it told. ``init`` are the pipes from and to the init, which the monitor has too. Returns the answer for the monitor:
+    pid and start time, or a dash; nothing where nothing was asked for. We are left in a mount namespace of our own.
+    """
+    answer, name = b"-", ""
+    channel = Channel(*launcher)
+    try:
         request = receive(channel)
         if request is None:
-            os._exit(status)
+            return b""
         name = request["name"]
         # The monitor writes to it, perhaps only when whoever wants the container has seen that all is done.
         os.close(os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
-        init_pid, started = _create(request, channel, pid, init, stdio)
+        init_pid, started = _create(request, channel, monitor, init, stdio, as_sibling=as_sibling)
         answer = b"%d %d" % (init_pid, started)
         channel.tell({"name": name, "pid": init_pid, "started": started})
-        status = 0
     except BrokenPipeError:
         pass  # whoever wanted the container is gone
     except EngineError as error:
         _tell_failure(channel, name, str(error))
     except Exception as error:
         _tell_failure(channel, name, f"{type(error).__name__}: {error}")
-    finally:
-        os.write(teller, answer)
-        os._exit(status)
+    return answer
 
 
 def _tell_failure(channel: Channel, name: str, why: str) -> None:
@@ -87,6 +103,8 @@ def _create(
     monitor: int,
     init: tuple[tuple[int, int], tuple[int, int]],
     stdio: Sequence[int],
+    *,
+    as_sibling: bool,
 ) -> tuple[int, int]:
     bundle = request["bundle"]
     unshare(CLONE_NEWNS)
@@ -117,7 +135,7 @@ def _create(
         options = CreateOptions()
         options.stdio = stdio
         options.die_with_parent = True
-        options.as_sibling = True
+        options.as_sibling = as_sibling
         options.membership = Membership(answer["task_files"], answer["directory"])
         options.channels = Channel(up[0], down[1]), Channel(down[0], up[1])
         options.creator = (monitor, start_time(monitor))

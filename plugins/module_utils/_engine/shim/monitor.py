@@ -53,7 +53,7 @@ def forward_signal(number: int, _frame: object) -> None:
 
 
 class Birth:
-    """What a monitor keeps of the creation of its container: the creator's pid, and what it reads from.
+    """What a monitor keeps of the creation of its container: the creator's pid (0: itself), and what it reads from.
 
     ``told`` gives the creator's answer, ``init`` what the init says, ``out`` and ``err`` are its output.
     """
@@ -70,6 +70,11 @@ class Birth:
         answer = os.read(self.told, _READ_SIZE)
         os.close(self.told)
         return answer
+
+    def reap(self) -> None:
+        """Wait for the creator's end."""
+        if self.creator:
+            os.waitpid(self.creator, 0)
 
 
 def main(words: Sequence[str]) -> int:
@@ -144,7 +149,7 @@ def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes:
     reader, writer = pipes
     pid, _space, started = answer.partition(b" ")
     if not started:
-        os.waitpid(birth.creator, 0)
+        birth.reap()
         # The creator has told why, unless it was killed. The init, if it was born, ends as we do.
         finish_container(request, None, b"", 0)
         if not answer:
@@ -153,7 +158,7 @@ def watch_container(request: dict[str, Any], birth: Birth, answer: bytes, pipes:
         return
     pidfd = os.pidfd_open(int(pid))
     _init[:] = [pidfd]
-    os.waitpid(birth.creator, 0)
+    birth.reap()
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     error = watch(request, log, reader, birth, pidfd)
     finish_container(request, int(pid), error, log)

@@ -3,38 +3,48 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """One container, without a launcher: the module forks the monitor itself, so nobody waits for a Python to start.
 
-The fork has a child create the container at once. When that is done, and the module goes on with networks and names,
-it executes the installed engine, and so becomes as lean a monitor as a launcher's: its pid, its children and its pipes
-stay. For many containers a launcher is cheaper: its monitors share their memory.
+The fork creates the container at once, or has a child do so. When that is done, and the module has gone on to networks
+and names, it executes the installed engine, and so becomes as lean a monitor as a launcher's: its pid, its children and
+its pipes stay. For many containers a launcher is cheaper: its monitors share their memory.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 
 from ..errors import RuntimeFailed
 from ..linux.inherited import close_others, set_child_subreaper
 from ..linux.lean import suppress
-from .monitor import fork_creator, watch_container
+from ..linux.namespaces import CLONE_NEWNS, setns
+from .monitor import Birth, fork_creator, make_pipes, watch_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any, NoReturn
 
     from ..runtime.channel import Channel
+
+    Receive = Callable[[Channel], "dict[str, Any] | None"]
+
+
+# A fork of the module becomes the monitor after so many seconds, if the module still has something to do then.
+_DEFERENCE = 0.05
 
 
 class SoloMonitor:
     """The monitor of one container, and the conversation with it: as launch.Launcher, for a single request."""
 
-    def __init__(self, engine: Sequence[str], lock: int = -1, *, subreaper: bool = False) -> None:
+    def __init__(self, engine: Sequence[str], lock: int = -1, *, subreaper: bool = False, alone: bool = False) -> None:
+        """``alone``: it creates the container itself, which saves a fork of the module. Not where it will be in the
+        container's cgroup (what that takes would count there), nor for another runtime, whose parent shall end."""
         request_reader, request_writer = os.pipe()
         answer_reader, answer_writer = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
-            _become_monitor(engine, request_reader, answer_writer, lock, subreaper=subreaper)
+            _become_monitor(engine, request_reader, answer_writer, lock, subreaper=subreaper, alone=alone)
         os.close(request_reader)
         os.close(answer_writer)
         self._requests = request_writer
@@ -71,7 +81,9 @@ class SoloMonitor:
         os.waitpid(self._pid, os.WNOHANG)
 
 
-def _become_monitor(engine: Sequence[str], reader: int, writer: int, lock: int, *, subreaper: bool) -> NoReturn:
+def _become_monitor(
+    engine: Sequence[str], reader: int, writer: int, lock: int, *, subreaper: bool, alone: bool
+) -> NoReturn:
     """Leave all that is the module's, have the container created, be its monitor."""
     try:
         os.setsid()
@@ -91,11 +103,11 @@ def _become_monitor(engine: Sequence[str], reader: int, writer: int, lock: int, 
                 os.write(file, json.dumps(request).encode())
             return request
 
-        birth = fork_creator(receive, reader, writer)
+        birth, answer = (_create if alone else _have_created)(receive, reader, writer)
+        os.closerange(lock, lock + 1)
         # Its end must be written down even where its container goes for lack of memory.
         with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
             score.write("-900")
-        answer = birth.answer()
         if answer in (b"", b"-"):
             content = os.pread(file, os.fstat(file).st_size, 0)
             if content:
@@ -104,8 +116,31 @@ def _become_monitor(engine: Sequence[str], reader: int, writer: int, lock: int, 
         kept = (file, reader, writer, birth.init, birth.out, birth.err)
         for fd in kept:
             os.set_inheritable(fd, True)
+        # A Python starts, for which the container should not have to wait: the module lets go when it runs.
+        select.select([reader], [], [], _DEFERENCE)
         numbers = [*kept[:3], birth.creator, *kept[3:], *answer.decode().split()]
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
         os.execve(engine[0], [*engine, "monitor", *map(str, numbers)], environment)
     finally:
         os._exit(1)
+
+
+def _have_created(receive: Receive, reader: int, writer: int) -> tuple[Birth, bytes]:
+    """Have a child create the container; its answer."""
+    birth = fork_creator(receive, reader, writer)
+    return birth, birth.answer()
+
+
+def _create(receive: Receive, reader: int, writer: int) -> tuple[Birth, bytes]:
+    """Create the container, and come back from the mount namespace that this takes."""
+    from .creator import create  # only who creates needs it
+
+    null, (out, out_writer), (err, err_writer), answers, init_up, init_down = make_pipes()
+    ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    stdio = (null, out_writer, err_writer)
+    answer = create(receive, (reader, writer), os.getpid(), (init_up, init_down), stdio, as_sibling=False)
+    setns(ours, CLONE_NEWNS)
+    # create() has closed what is the init's; where it failed, we end soon.
+    for fd in (ours, *stdio, *answers, init_down[1]):
+        os.close(fd)
+    return Birth(0, -1, init_up[0], out, err), answer

@@ -47,6 +47,12 @@ options:
         under this name is pulled anew.
       - What is pulled is this host's own platform unless this says otherwise.
     type: str
+  verify:
+    description:
+      - Whether to read all that the host has of the image, and to hold it against its digests, layers file by file.
+        What is damaged is fetched or assembled anew. Check mode reads it too, and tells what is damaged.
+    type: bool
+    default: false
   verified_digest:
     description:
       - The digest that the controller has verified (M(stowage.engine.image_verify)). What the host's policy asks for in

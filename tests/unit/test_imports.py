@@ -54,6 +54,7 @@ MAY_IMPORT = {
 }
 # The files of `stowage-runtime`, all of them of the part cli/runtime.
 OCI_FILES = {"runtime", "oci_options", "oci_help", "oci_exec", "oci_commands", "update", "events", "checkpoint"}
+# Beside host.py, and of its layer.
 HOST_FILES = {
     "build_mounts",
     "build_steps",
@@ -61,11 +62,12 @@ HOST_FILES = {
     "containers",
     "demands",
     "exposure",
+    "images",
     "joins",
     "preflight",
     "resolve",
     "signing",
-}  # beside host.py, and of its layer
+}
 GUARDED = {"pyroute2", "nftables", "cryptography", "nacl"}  # the only imports that a host may lack
 MAX_FILE, MAX_FUNCTION, MAX_MAIN = 400, 50, 10
 

@@ -19,32 +19,20 @@ from .containers import Site, apply_containers, check_containers, observe_contai
 from .demands import complete_container
 from .errors import Conflict, NotFound
 from .exposure import apply_names
-from .image.build.recipe import assemble_image, resolve_recipe
-from .image.gc import remove_image
-from .image.observe import observe_images
-from .image.tagging import resolve_tag, tag_image
+from .images import HostImages
 from .joins import check_joins
-from .linux.files import exclusive_lock
 from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
-from .model.image import Image
 from .model.network import BRIDGE_MTU, VXLAN_OVERHEAD, Network
-from .model.registry import RemoteImage
 from .network.apply import create_network, remove_network, update_network
 from .network.observe import observe_networks
 from .network.underlay import observe_underlay
 from .paths import Paths
-from .plan.archive import ExportImages, LoadImage
-from .plan.build import BuildImage
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
-from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
-from .plan.policy import RemovePolicy, SetPolicy
-from .plan.push import PushImage
-from .plan.sbom import RemoveSbom, WriteSbom
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
 from .shim.observe import observe_runtime
@@ -53,10 +41,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from .model.archive import Archive
-    from .model.build import Build, Forecast
-    from .model.sbom import Sbom
-    from .model.trust import Policy
     from .shim.logs import LogLine
 
     Absent = Callable[[NotFound], None]
@@ -65,7 +49,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Host:
+class Host(HostImages):
     """The host that this process runs on, with the state directories of ``paths``.
 
     ``engine`` is the command line of the installed engine, out of which monitors are started; it is needed only to
@@ -74,11 +58,8 @@ class Host:
     """
 
     def __init__(self, paths: Paths, engine: Sequence[str] = (), *, absent: Absent = refuse) -> None:
-        self.paths = paths
-        self.absent = absent
+        super().__init__(paths, absent)
         self.engine = tuple(engine)
-        self._lock = exclusive_lock(paths.lock)
-        self._seen: dict[str, Any] = {}
 
     @cached_property
     def cgroups(self) -> Cgroups:
@@ -95,19 +76,6 @@ class Host:
 
     # What is there: one look at each kind, until something is applied -------------------------------
 
-    def observe_images(self) -> dict[str, Image]:
-        return self._once("images", lambda: observe_images(self.paths))
-
-    def observe_policy(self) -> Policy | None:
-        from .image.trust.policy import observe_policy  # containers do without
-
-        return self._once("policy", lambda: observe_policy(self.paths))
-
-    def observe_sbom(self, path: str) -> Sbom | None:
-        from .image.sbom.write import observe_sbom  # containers do without
-
-        return observe_sbom(path)
-
     def observe_cgroups(self) -> dict[str, Cgroup]:
         return self._once("cgroups", self.cgroups.observe)
 
@@ -117,94 +85,7 @@ class Host:
     def observe_containers(self) -> dict[str, ContainerState]:
         return self._once("containers", lambda: observe_containers(self.paths, self.cgroups, self.observe_networks))
 
-    def _once(self, kind: str, look: Callable[[], T]) -> T:
-        if kind not in self._seen:
-            self._seen[kind] = look()
-        found: T = self._seen[kind]
-        return found
-
     # What is wanted, made whole with what is there ----------------------------------------------
-
-    def resolve_image(self, wanted: Image, *, refresh: bool = False) -> Image:
-        """With the digest that assembling would give, or (``refresh``) that the registry has; writes nothing."""
-        if wanted.recipe is not None:
-            try:
-                return resolve_recipe(self.paths, wanted)
-            except NotFound as error:
-                self.absent(error)
-                return wanted
-        if refresh:
-            from .image.pull import resolve_remote  # http and ssl: 60 ms
-
-            current = self.observe_images().get(wanted.name)
-            return replace(wanted, digest=resolve_remote(self.paths, wanted, current.digest if current else ""))
-        return wanted
-
-    def resolve_sbom(self, wanted: Sbom) -> Sbom:
-        """With the digest of the document that the image gives."""
-        from .image.sbom.write import make_sbom  # containers do without
-
-        try:
-            return make_sbom(self.paths, wanted)[0]
-        except NotFound as error:
-            self.absent(error)
-            return wanted
-
-    def resolve_archive(self, wanted: Archive) -> Archive:
-        """With the digests of the images that are to be in it."""
-        from .image.archive.save import resolve_archive  # other modules do without
-
-        try:
-            return resolve_archive(self.paths, wanted)
-        except NotFound as error:
-            self.absent(error)
-            return wanted
-
-    def resolve_tag(self, source: str, wanted: Image) -> Image:
-        """With the digest of the image of this host that ``source`` means."""
-        try:
-            return resolve_tag(self.observe_images(), source, wanted)
-        except NotFound as error:
-            self.absent(error)
-            return wanted
-
-    def observe_archive(self, path: str) -> Archive | None:
-        """What is at ``path``, verified; None where that is no archive."""
-        from .image.archive.save import observe_archive  # other modules do without
-
-        return observe_archive(path)
-
-    def resolve_load(self, path: str, names: Sequence[str]) -> dict[str, Image]:
-        """The images that loading ``names`` out of an archive gives; what is lacking here was verified there."""
-        from .image.archive.load import resolve_load  # other modules do without
-
-        try:
-            return resolve_load(self.paths, path, names)
-        except NotFound as error:
-            self.absent(error)
-            return {name: Image(name) for name in names}
-
-    def resolve_push(self, wanted: RemoteImage) -> RemoteImage:
-        """With the digest that the registry is to have; writes nothing, and asks nobody."""
-        from .image.push import resolve_push  # http and ssl: 60 ms
-
-        try:
-            return resolve_push(self.paths, wanted)
-        except NotFound as error:
-            self.absent(error)
-            return wanted
-
-    def observe_pushed(self, wanted: RemoteImage) -> RemoteImage | None:
-        """What the registry has under that name, by a HEAD request."""
-        from .image.push import observe_pushed  # http and ssl: 60 ms
-
-        return observe_pushed(wanted)
-
-    def forecast_build(self, build: Build) -> Forecast:
-        """What building would come to; writes nothing. A context that is not there may be an earlier step's work."""
-        from .building import forecast_build  # containers do without
-
-        return forecast_build(self.paths, build, self.absent)
 
     def resolve_network(self, wanted: Network) -> Network:
         """With the underlay's device, and the MTU that it allows. Raises Conflict, InvalidOption."""
@@ -277,21 +158,7 @@ class Host:
             self.cgroups.set_limits(change.desired.path, change.desired.limits)
         elif isinstance(change, RemoveCgroup):
             self.cgroups.remove(change.current.path)
-        elif isinstance(change, (PullImage, AssembleImage, RemoveImage, LoadImage, ExportImages, TagImage, PushImage)):
-            self._apply_image(change)
-        elif isinstance(change, BuildImage):
-            from .building import build_image  # containers do without
-
-            build_image(self.paths, change.build, progress or (lambda _line: None))
-        elif isinstance(change, (SetPolicy, RemovePolicy)):
-            from .image.trust.policy import apply_policy  # containers do without
-
-            apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
-        elif isinstance(change, (WriteSbom, RemoveSbom)):
-            from .image.sbom.write import apply_sbom  # containers do without
-
-            apply_sbom(self.paths, change.subject.partition(" ")[2], getattr(change, "desired", None))
-        else:
+        elif not self._apply_image(change, progress):
             raise TypeError(f"no way to apply {type(change).__name__}")
 
     def _apply_network(self, change: Change) -> None:
@@ -318,31 +185,6 @@ class Host:
         if joined:
             told = ", ".join(sorted(joined))
             raise Conflict(f"network {network!r} cannot be removed: containers are on it: {told}; remove them first")
-
-    def _apply_image(self, change: Change) -> None:
-        if isinstance(change, PullImage):
-            from .image.pull import pull_image  # http and ssl: 60 ms
-
-            with self._lock.let_go():  # pulls have locks of their own; others may change the host meanwhile
-                pull_image(self.paths, change.desired)
-        elif isinstance(change, AssembleImage):
-            assemble_image(self.paths, change.desired)
-        elif isinstance(change, RemoveImage):
-            remove_image(self.paths, change.current.name)
-        elif isinstance(change, LoadImage):
-            from .image.archive.load import load_images  # other modules do without
-
-            load_images(self.paths, change.path, (change.desired.name,))
-        elif isinstance(change, ExportImages):
-            from .image.archive.save import save_images  # other modules do without
-
-            save_images(self.paths, change.desired)
-        elif isinstance(change, TagImage):
-            tag_image(self.paths, change.desired)
-        elif isinstance(change, PushImage):
-            from .image.push import push_image  # http and ssl: 60 ms
-
-            push_image(self.paths, change.desired)
 
     # Looking into containers --------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ def container_is_as_wanted(desired: Container, state: ContainerState) -> bool:
 
 def image_is_as_wanted(desired: Image, current: Image) -> bool:
     digest, platform = desired.digest in ("", current.digest), "" in (desired.platform, current.platform)
-    return digest and not current.missing and (platform or desired.platform == current.platform)
+    return digest and not current.missing and not current.damaged and (platform or desired.platform == current.platform)
 
 
 def network_is_as_wanted(desired: Network, current: Network) -> bool:
@@ -151,7 +151,7 @@ NOUNS = {
     ),
     "image": Noun(
         plan_image,
-        named(values_of(Image), name="site", missing=()),
+        named(values_of(Image), name="site", missing=(), damaged=()),
         named(values_of(Image), name="site", recipe=None),
         image_is_as_wanted,
         lambda desired: desired,
@@ -209,7 +209,7 @@ UNMANAGED = {
     "cgroup": {"path"},
     "container": {"name"},
     "engine": set[str](),
-    "image": {"name", "layers", "missing", "size", "created", "config", "recipe", "access", "verified"},
+    "image": {"name", "layers", "missing", "damaged", "size", "created", "config", "recipe", "access", "verified"},
     "network": {"name"},
 }
 MANAGED = [

@@ -49,6 +49,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "pull": {"type": "str", "choices": ["not_present", "always"], "default": "not_present"},
     "platform": {"type": "str"},
     "verified_digest": {"type": "str"},
+    "verify": {"type": "bool", "default": False},
     **REGISTRY_OPTIONS,
     "base": {"type": "str"},
     "layers": {
@@ -147,13 +148,18 @@ def _exposed_port(value: str) -> str:
 class ImageNoun(Noun):
     name = "image"
 
-    def __init__(self, *, refresh: bool = False) -> None:
+    def __init__(self, *, refresh: bool = False, verify: bool = False) -> None:
         self.refresh = refresh
+        self.verify = verify
+        self._wanted: Wanted = {}
 
     def observe(self, host: Host) -> Mapping[str, Image]:
-        return host.observe_images()
+        found = host.observe_images()
+        verified = {name: host.verify_image(name) for name in self._wanted if self.verify and name in found}
+        return {**found, **{name: image for name, image in verified.items() if image is not None}}
 
     def resolve(self, host: Host, wanted: Wanted) -> Wanted:
+        self._wanted = wanted
         return {name: image and host.resolve_image(image, refresh=self.refresh) for name, image in wanted.items()}
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
@@ -171,7 +177,7 @@ class ImageNoun(Noun):
 
 def run_image() -> NoReturn:
     module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
-    run(module, ImageNoun(refresh=module.params["pull"] == "always"), image_wanted)
+    run(module, ImageNoun(refresh=module.params["pull"] == "always", verify=module.params["verify"]), image_wanted)
 
 
 def run_image_info() -> NoReturn:

@@ -63,7 +63,8 @@ class Image:
 
     ``name`` is normalised (``docker.io/library/quickstart:1``). ``digest`` names the manifest; in a desired state
     the empty string means that any will do. ``layers`` are the diff_ids from the lowest to the topmost.
-    ``missing`` are the diff_ids whose unpacked directory this host lacks. ``platform`` is spelled as in
+    ``missing`` are the diff_ids whose unpacked directory this host lacks, ``damaged`` those that were looked
+    at and are not what their archive says. ``platform`` is spelled as in
     model/platform.py; in a desired state the empty string means this host's. ``access`` is how its registry is spoken
     to, ``verified`` a digest whose signatures the controller has seen to.
     """
@@ -72,6 +73,7 @@ class Image:
     digest: str = ""
     layers: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     size: int = 0
     created: str = ""
     config: ImageConfig = ImageConfig()

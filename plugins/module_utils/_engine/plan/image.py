@@ -67,6 +67,7 @@ def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]
         current is None
         or desired.digest not in ("", current.digest)
         or current.missing
+        or current.damaged
         or not same_platform(desired.platform, current.platform)
     ):
         yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
@@ -89,4 +90,6 @@ def told_image(image: Image | None) -> Fields:
         told["layers"] = list(image.layers)
     if image.missing:
         told["missing_layers"] = list(image.missing)
+    if image.damaged:
+        told["damaged_layers"] = list(image.damaged)
     return told

@@ -1,0 +1,216 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The half of a host that is its images: seen, made whole as they are wanted, and made; see host.py.
+
+What only some modules need is imported where it is needed: containers are started without a registry's client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from .errors import NotFound
+from .image.build.recipe import assemble_image, resolve_recipe
+from .image.gc import remove_image
+from .image.observe import observe_images
+from .image.tagging import resolve_tag, tag_image
+from .linux.files import exclusive_lock
+from .model.image import Image
+from .plan.archive import ExportImages, LoadImage
+from .plan.build import BuildImage
+from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
+from .plan.policy import RemovePolicy, SetPolicy
+from .plan.push import PushImage
+from .plan.sbom import RemoveSbom, WriteSbom
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .image.fsck import Damage
+    from .model.archive import Archive
+    from .model.build import Build, Forecast
+    from .model.registry import RemoteImage
+    from .model.sbom import Sbom
+    from .model.trust import Policy
+    from .paths import Paths
+    from .plan.change import Change
+
+    Absent = Callable[[NotFound], None]
+
+T = TypeVar("T")
+
+
+class HostImages:
+    """What Host is to its images. ``absent``: see Host."""
+
+    def __init__(self, paths: Paths, absent: Absent) -> None:
+        self.paths = paths
+        self.absent = absent
+        self._lock = exclusive_lock(paths.lock)
+        self._seen: dict[str, Any] = {}
+
+    def _once(self, kind: str, look: Callable[[], T]) -> T:
+        if kind not in self._seen:
+            self._seen[kind] = look()
+        found: T = self._seen[kind]
+        return found
+
+    # What is there --------------------------------------------------------------------------------
+
+    def observe_images(self) -> dict[str, Image]:
+        return self._once("images", lambda: observe_images(self.paths))
+
+    def verify_image(self, name: str) -> Image | None:
+        """The image with those of its layers told that are not what their archives say; reads all of it."""
+        from .image.fsck import damaged_layers  # rarely asked for
+
+        image = self.observe_images().get(name)
+        return image and replace(image, damaged=damaged_layers(self.paths, name))
+
+    def find_damage(self, show: Callable[[str], None] | None = None) -> list[Damage]:
+        """What of the store is not what it says it is; ``show`` is told what is looked at."""
+        from .image.fsck import find_damage  # rarely asked for
+
+        return find_damage(self.paths, show=show)
+
+    def discard_damage(self, damage: Sequence[Damage]) -> None:
+        """Take damaged content away, so that the next pull, build or load brings it back. The caller holds the lock."""
+        from .image.fsck import discard_damage  # rarely asked for
+
+        self._seen.clear()
+        discard_damage(self.paths, damage)
+
+    def observe_policy(self) -> Policy | None:
+        from .image.trust.policy import observe_policy  # containers do without
+
+        return self._once("policy", lambda: observe_policy(self.paths))
+
+    def observe_sbom(self, path: str) -> Sbom | None:
+        from .image.sbom.write import observe_sbom  # containers do without
+
+        return observe_sbom(path)
+
+    def observe_archive(self, path: str) -> Archive | None:
+        """What is at ``path``, verified; None where that is no archive."""
+        from .image.archive.save import observe_archive  # other modules do without
+
+        return observe_archive(path)
+
+    def observe_pushed(self, wanted: RemoteImage) -> RemoteImage | None:
+        """What the registry has under that name, by a HEAD request."""
+        from .image.push import observe_pushed  # http and ssl: 60 ms
+
+        return observe_pushed(wanted)
+
+    # What is wanted, made whole: writes nothing ------------------------------------------------------
+
+    def resolve_image(self, wanted: Image, *, refresh: bool = False) -> Image:
+        """With the digest that assembling would give, or (``refresh``) that the registry has."""
+        if wanted.recipe is not None:
+            return self._complete(wanted, lambda: resolve_recipe(self.paths, wanted))
+        if refresh:
+            from .image.pull import resolve_remote  # http and ssl: 60 ms
+
+            current = self.observe_images().get(wanted.name)
+            return replace(wanted, digest=resolve_remote(self.paths, wanted, current.digest if current else ""))
+        return wanted
+
+    def resolve_tag(self, source: str, wanted: Image) -> Image:
+        """With the digest of the image of this host that ``source`` means."""
+        return self._complete(wanted, lambda: resolve_tag(self.observe_images(), source, wanted))
+
+    def resolve_sbom(self, wanted: Sbom) -> Sbom:
+        """With the digest of the document that the image gives."""
+        from .image.sbom.write import make_sbom  # containers do without
+
+        return self._complete(wanted, lambda: make_sbom(self.paths, wanted)[0])
+
+    def resolve_archive(self, wanted: Archive) -> Archive:
+        """With the digests of the images that are to be in it."""
+        from .image.archive.save import resolve_archive  # other modules do without
+
+        return self._complete(wanted, lambda: resolve_archive(self.paths, wanted))
+
+    def resolve_load(self, path: str, names: Sequence[str]) -> dict[str, Image]:
+        """The images that loading ``names`` out of an archive gives; what is lacking here was verified there."""
+        from .image.archive.load import resolve_load  # other modules do without
+
+        unknown = {name: Image(name) for name in names}
+        return self._complete(unknown, lambda: resolve_load(self.paths, path, names))
+
+    def resolve_push(self, wanted: RemoteImage) -> RemoteImage:
+        """With the digest that the registry is to have; asks nobody."""
+        from .image.push import resolve_push  # http and ssl: 60 ms
+
+        return self._complete(wanted, lambda: resolve_push(self.paths, wanted))
+
+    def forecast_build(self, build: Build) -> Forecast:
+        """What building would come to. A context that is not there may be an earlier step's work."""
+        from .building import forecast_build  # containers do without
+
+        return forecast_build(self.paths, build, self.absent)
+
+    def _complete(self, wanted: T, resolve: Callable[[], T]) -> T:
+        """What ``resolve`` gives; ``wanted`` as it is where it needs what is not there, and ``absent`` allows that."""
+        try:
+            return resolve()
+        except NotFound as error:
+            self.absent(error)
+            return wanted
+
+    # Making it so -----------------------------------------------------------------------------------
+
+    def _apply_image(self, change: Change, progress: Callable[[str], None] | None) -> bool:
+        """Make a change of an image, or of what goes with images; False where it is of something else."""
+        if isinstance(change, (PullImage, AssembleImage)) and change.current and change.current.damaged:
+            from .image.fsck import discard_damage, find_damage  # rarely needed
+
+            discard_damage(self.paths, find_damage(self.paths, (change.current.name,)))
+        if isinstance(change, PullImage):
+            from .image.pull import pull_image  # http and ssl: 60 ms
+
+            with self._lock.let_go():  # pulls have locks of their own; others may change the host meanwhile
+                pull_image(self.paths, change.desired)
+        elif isinstance(change, AssembleImage):
+            assemble_image(self.paths, change.desired)
+        elif isinstance(change, BuildImage):
+            from .building import build_image  # containers do without
+
+            build_image(self.paths, change.build, progress or (lambda _line: None))
+        elif isinstance(change, RemoveImage):
+            remove_image(self.paths, change.current.name)
+        elif isinstance(change, TagImage):
+            tag_image(self.paths, change.desired)
+        elif isinstance(change, (LoadImage, ExportImages, PushImage)):
+            self._carry(change)
+        elif isinstance(change, (SetPolicy, RemovePolicy)):
+            from .image.trust.policy import apply_policy  # containers do without
+
+            apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
+        elif isinstance(change, (WriteSbom, RemoveSbom)):
+            from .image.sbom.write import apply_sbom  # containers do without
+
+            if isinstance(change, WriteSbom):
+                apply_sbom(self.paths, change.desired.path, change.desired)
+            else:
+                apply_sbom(self.paths, change.current.path, None)
+        else:
+            return False
+        return True
+
+    def _carry(self, change: LoadImage | ExportImages | PushImage) -> None:
+        if isinstance(change, LoadImage):
+            from .image.archive.load import load_images  # other modules do without
+
+            load_images(self.paths, change.path, (change.desired.name,))
+        elif isinstance(change, ExportImages):
+            from .image.archive.save import save_images  # other modules do without
+
+            save_images(self.paths, change.desired)
+        else:
+            from .image.push import push_image  # http and ssl: 60 ms
+
+            push_image(self.paths, change.desired)

@@ -212,13 +212,14 @@ def test_users_directories_and_environment(workshop):
     workshop.build(
         BASE + "COPY passwd group /etc/\nARG given=default\nARG unset\nENV PATH=/bin X='a b'\nUSER app\nWORKDIR /srv/app\n"
         "RUN id > /tmp.txt || id > id; pwd > pwd; echo \"$HOME $X $given-$unset\" > env\nCOPY --chown=app:more passwd a\n"
-        "COPY --chown=7 passwd b\nSHELL [\"/bin/busybox\", \"ash\", \"-c\"]\nRUN echo $0 > shell\n",
+        "COPY --chown=7 passwd b\nSHELL [\"/bin/busybox\", \"ash\", \"-c\"]\nRUN echo $0 > shell\nCMD a b\n",
         args=(("given", "value"),),
     )
     assert workshop.read("/srv/app/id").startswith("uid=1000(app) gid=1001(app) groups=1001(app),1002(more)")
     assert workshop.read("/srv/app/pwd") == "/srv/app\n"
     assert workshop.read("/srv/app/env") == "/home/app a b value-\n"
     assert workshop.read("/srv/app/shell") == "ash\n"
+    assert workshop.config()["Cmd"] == ["/bin/busybox", "ash", "-c", "a b"]
     tree = workshop.tree()
     assert tree["srv/app"][1:3] == (1000, 1001)
     assert (tree["srv/app/a"][1:3], tree["srv/app/b"][1:3]) == ((1000, 1002), (7, 7))

@@ -42,11 +42,12 @@ def is_archive(path: str | bytes) -> bool:
 
 
 def archive_chunks(
-    path: str | bytes, dest: bytes, view: View, mtime: int, owner: tuple[int, int] | None
+    path: str | bytes, dest: bytes, view: View, mtime: int, owner: tuple[int, int] | None, written: set[bytes]
 ) -> Iterator[bytes]:
     """The layer that unpacking ``path`` below ``dest``, which is resolved, makes, without its end.
 
-    Raises ValueError, InvalidImage.
+    ``written`` are the paths that the layer has already; none is written twice, as some tools refuse that. Raises
+    ValueError, InvalidImage.
     """
     maker = LayerMaker(view, mtime)
     try:
@@ -54,7 +55,9 @@ def archive_chunks(
     except NotADirectory as error:
         raise ValueError(str(error)) from error
     for name in sorted(maker.members):
-        yield header_of(maker.members[name][0])
+        if name not in written:
+            yield header_of(maker.members[name][0])
+    written.update(maker.members)
     with _open(path) as file:
         reader = TarReader(LayerStream(file, limit=DEFAULT_BUDGET.size).read)
         for member in reader:
@@ -68,6 +71,11 @@ def archive_chunks(
             whole = b"/".join(filter(None, (directory, tail)))
             if member.kind == DIRECTORY:
                 whole = view.resolve(whole)
+            if whole in written:
+                if member.kind == DIRECTORY:
+                    continue
+                raise ValueError(f"{'/' + os.fsdecode(whole)!r} comes more than once out of what is unpacked there")
+            written.add(whole)
             target = member.target
             if member.kind == HARD_LINK:
                 target = b"/".join(filter(None, (dest, clean_path(target))))

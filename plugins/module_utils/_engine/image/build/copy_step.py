@@ -90,9 +90,10 @@ class CopyPlanner:
         key = step_key("archives", *parts, [self._digests.digest(path) for path in archives], os.fsdecode(dest), job.owner, self._epoch)
 
         def chunks() -> Iterator[bytes]:
+            written = set(members)
             yield from tar_chunks(members)
             for path in archives:
-                yield from archive_chunks(path, dest, view, self._epoch * 10**9, job.owner)
+                yield from archive_chunks(path, dest, view, self._epoch * 10**9, job.owner, written)
             yield end_of_archive()
 
         return LayerPlan(key, told, chunks=chunks)

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """COPY and ADD of files: the members of the layer that they make (Dockerfile reference, "COPY" and "ADD").
 
-Directories are copied by their content, links as links unless they are named themselves, owners are root's out of the
+Directories are copied by their content into one that is there or becomes 0755, links as links unless they are named
+themselves, owners are root's out of the
 context and kept out of a stage, modes are kept. Times are not copied: they are no input of a build. What cannot be is
 ValueError with a reason.
 """
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, header_of
 from ..layer.members import WHITEOUT
 from .ignore import Ignore
-from .members import LayerMaker, NotADirectory, kept_xattrs
+from .members import LayerMaker, NotADirectory, directory_member, kept_xattrs
 from .origins import Source, find_sources, walk
 
 TYPE_CHECKING = False
@@ -124,7 +125,7 @@ class _CopyMaker(LayerMaker):
         if dest and base is not None and base.kind != DIRECTORY:
             raise ValueError(f"a directory is copied to {'/' + os.fsdecode(dest)!r}, which is a file")
         if dest and base is None and not job.parents:
-            self._add_found(dest, source.found)
+            self.put(dest, directory_member(dest, None, self.mtime, job.owner or (0, 0)), b"")
         above = {b"": job.exclude.nothing}
         for relative, found in walk(self._origin, source):
             directory = relative.rpartition(b"/")[0]

@@ -125,7 +125,8 @@ def _reconcile(
         if noun.uses_engine and any(thing is not None for thing in desired.values()):
             from .install import engine_command, install_engine  # most runs change nothing
 
-            host.engine = engine_command(host.paths, used_engine() or install_engine(host.paths))
+            with contextlib.nullcontext() if noun.locks_host else host.locked():
+                host.engine = engine_command(host.paths, used_engine() or install_engine(host.paths))
         noun.apply(host, changes)
         current = noun.observe(host)
         _verify(noun.plan_again(desired, current))

@@ -66,11 +66,7 @@ def archive_chunks(
                 raise ValueError(f"the archive has {os.fsdecode(name)!r}: .wh. means removal in a layer")
             if not name:
                 continue
-            head, _slash, tail = name.rpartition(b"/")
-            directory = view.resolve(b"/".join(filter(None, (dest, head))))
-            whole = b"/".join(filter(None, (directory, tail)))
-            if member.kind == DIRECTORY:
-                whole = view.resolve(whole)
+            whole = _place(name, dest, view, directory=member.kind == DIRECTORY)
             if whole in written:
                 if member.kind == DIRECTORY:
                     continue
@@ -92,6 +88,13 @@ def archive_chunks(
             if member.kind == FILE:
                 yield from map(bytes, reader.body())
                 yield padding_of(member.size)
+
+
+def _place(name: bytes, dest: bytes, view: View, *, directory: bool) -> bytes:
+    """Where a member goes: below ``dest``, every link on the way followed inside the root."""
+    head, _slash, tail = name.rpartition(b"/")
+    whole = b"/".join(filter(None, (view.resolve(b"/".join(filter(None, (dest, head)))), tail)))
+    return view.resolve(whole) if directory else whole
 
 
 def _open(path: str | bytes) -> BinaryIO:

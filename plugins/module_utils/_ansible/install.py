@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         image_archive,
         image_build,
         image_policy,
+        image_prune,
         image_push,
         image_sbom,
         image_sign,

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from .errors import NotFound
 from .image.build.recipe import assemble_image, resolve_recipe
-from .image.gc import remove_image
+from .image.gc import remove_image, sweep
 from .image.observe import observe_images
 from .image.tagging import resolve_tag, tag_image
 from .linux.files import exclusive_lock
@@ -22,6 +22,7 @@ from .plan.archive import ExportImages, LoadImage
 from .plan.build import BuildImage
 from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
 from .plan.policy import RemovePolicy, SetPolicy
+from .plan.prune import SweepImages
 from .plan.push import PushImage
 from .plan.sbom import RemoveSbom, WriteSbom
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .image.fsck import Damage
     from .model.archive import Archive
     from .model.build import Build, Forecast
+    from .model.prune import Garbage, StoredImage
     from .model.registry import RemoteImage
     from .model.sbom import Sbom
     from .model.trust import Policy
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from .plan.change import Change
 
     Absent = Callable[[NotFound], None]
+    Show = Callable[[str], None]
 
 T = TypeVar("T")
 
@@ -70,7 +73,7 @@ class HostImages:
         image = self.observe_images().get(name)
         return image and replace(image, damaged=damaged_layers(self.paths, name))
 
-    def find_damage(self, show: Callable[[str], None] | None = None) -> list[Damage]:
+    def find_damage(self, show: Show | None = None) -> list[Damage]:
         """What of the store is not what it says it is; ``show`` is told what is looked at."""
         from .image.fsck import find_damage  # rarely asked for
 
@@ -82,6 +85,18 @@ class HostImages:
 
         self._seen.clear()
         discard_damage(self.paths, damage)
+
+    def observe_stored(self) -> list[StoredImage]:
+        """The images that have a name, with when they came and whether they are used."""
+        from .image.gc import observe_stored  # rarely asked for
+
+        return observe_stored(self.paths)
+
+    def observe_garbage(self) -> Garbage:
+        """What nothing uses."""
+        from .image.gc import observe_garbage  # rarely asked for
+
+        return observe_garbage(self.paths)
 
     def observe_policy(self) -> Policy | None:
         from .image.trust.policy import observe_policy  # containers do without
@@ -163,8 +178,15 @@ class HostImages:
 
     # Making it so -----------------------------------------------------------------------------------
 
-    def _apply_image(self, change: Change, progress: Callable[[str], None] | None) -> bool:
-        """Make a change of an image, or of what goes with images; False where it is of something else."""
+    def _apply_image(self, change: Change, progress: Show | None) -> bool:
+        """Make a change of an image, or of what goes with images; False where it is of something else.
+
+        ``progress`` gets a line now and then from what takes long.
+        """
+        return self._make(change, progress) or self._carry(change) or self._keep(change)
+
+    def _make(self, change: Change, progress: Show | None) -> bool:
+        """What gives images to the host."""
         if isinstance(change, (PullImage, AssembleImage)) and change.current and change.current.damaged:
             from .image.fsck import discard_damage, find_damage  # rarely needed
 
@@ -173,35 +195,19 @@ class HostImages:
             from .image.pull import pull_image  # http and ssl: 60 ms
 
             with self._lock.let_go():  # pulls have locks of their own; others may change the host meanwhile
-                pull_image(self.paths, change.desired)
+                pull_image(self.paths, change.desired, progress)
         elif isinstance(change, AssembleImage):
             assemble_image(self.paths, change.desired)
         elif isinstance(change, BuildImage):
             from .building import build_image  # containers do without
 
             build_image(self.paths, change.build, progress or (lambda _line: None))
-        elif isinstance(change, RemoveImage):
-            remove_image(self.paths, change.current.name)
-        elif isinstance(change, TagImage):
-            tag_image(self.paths, change.desired)
-        elif isinstance(change, (LoadImage, ExportImages, PushImage)):
-            self._carry(change)
-        elif isinstance(change, (SetPolicy, RemovePolicy)):
-            from .image.trust.policy import apply_policy  # containers do without
-
-            apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
-        elif isinstance(change, (WriteSbom, RemoveSbom)):
-            from .image.sbom.write import apply_sbom  # containers do without
-
-            if isinstance(change, WriteSbom):
-                apply_sbom(self.paths, change.desired.path, change.desired)
-            else:
-                apply_sbom(self.paths, change.current.path, None)
         else:
             return False
         return True
 
-    def _carry(self, change: LoadImage | ExportImages | PushImage) -> None:
+    def _carry(self, change: Change) -> bool:
+        """What brings images from here to there."""
         if isinstance(change, LoadImage):
             from .image.archive.load import load_images  # other modules do without
 
@@ -210,7 +216,34 @@ class HostImages:
             from .image.archive.save import save_images  # other modules do without
 
             save_images(self.paths, change.desired)
-        else:
+        elif isinstance(change, PushImage):
             from .image.push import push_image  # http and ssl: 60 ms
 
             push_image(self.paths, change.desired)
+        else:
+            return False
+        return True
+
+    def _keep(self, change: Change) -> bool:
+        """What is kept of images and said of them."""
+        if isinstance(change, TagImage):
+            tag_image(self.paths, change.desired)
+        elif isinstance(change, RemoveImage):
+            remove_image(self.paths, change.current.name)
+        elif isinstance(change, SweepImages):
+            sweep(self.paths)
+        elif isinstance(change, (SetPolicy, RemovePolicy)):
+            from .image.trust.policy import apply_policy  # containers do without
+
+            apply_policy(self.paths, change.desired if isinstance(change, SetPolicy) else None)
+        elif isinstance(change, WriteSbom):
+            from .image.sbom.write import apply_sbom  # containers do without
+
+            apply_sbom(self.paths, change.desired.path, change.desired)
+        elif isinstance(change, RemoveSbom):
+            from .image.sbom.write import apply_sbom  # containers do without
+
+            apply_sbom(self.paths, change.current.path, None)
+        else:
+            return False
+        return True

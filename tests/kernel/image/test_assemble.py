@@ -36,6 +36,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image
     LayerSource,
     Recipe,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.prune import Garbage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 from .conftest import CLONE_NEWNS, Tree, in_child, layer_of, member, overlay_tree, run, tree_of
@@ -135,14 +136,14 @@ def test_a_missing_base_changes_nothing(paths: Paths, tmp_path: Path) -> None:
 def test_removing_keeps_what_others_and_containers_use(paths: Paths, tmp_path: Path, assembled: Image) -> None:
     own = observe_garbage(paths, without="quickstart:1")
     assert set(own.layers) == set(assembled.layers[2:]) and assembled.digest in own.blobs
-    assert observe_garbage(paths) == ((), ())
+    assert observe_garbage(paths) == Garbage()
     container = Path(paths.container("web"))
     container.mkdir(parents=True)
     (container / "container.json").write_text(
         json.dumps({"container": {"name": "web", "image": NAME, "image_digest": assembled.digest}})
     )
-    assert observe_garbage(paths, without="quickstart:1") == ((), ())
-    assert remove_image(paths, "quickstart:1") == ((), ())
+    assert observe_garbage(paths, without="quickstart:1") == Garbage()
+    assert remove_image(paths, "quickstart:1") == Garbage()
     assert set(observe_images(paths)) == {"docker.io/library/base:1"}
     assert observe_image(paths, "sha256:" + "0" * 64) is None
     kept = observe_image(paths, assembled.digest)
@@ -244,7 +245,7 @@ def test_a_kill_at_any_file_operation_is_healed_by_the_next_run(tmp_path: Path) 
         assert found in (None, wanted), at
         assemble_image(paths, image)
         assert observe_images(paths) == {NAME: wanted}, at
-        assert leftovers(paths) == [] and observe_garbage(paths) == ((), ()), at
+        assert leftovers(paths) == [] and observe_garbage(paths) == Garbage(), at
     again = Paths(str(tmp_path / "whole"), str(tmp_path / "run"))
     for at in range(1, total + 1):
         assemble_image(again, image)

@@ -29,6 +29,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import mount
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.prune import Garbage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
@@ -84,7 +85,7 @@ def is_whole(paths: Paths, wanted: Image) -> None:
     for number, diff_id in enumerate(found.layers):
         content = Path(paths.layer(diff_id), f"file{number}").read_bytes()
         assert content == NOISE[number * SIZE : (number + 1) * SIZE]
-    assert observe_garbage(paths) == ((), ())
+    assert observe_garbage(paths) == Garbage()
     assert [name for name in os.listdir(paths.layers) if "partial" in name] == []
     assert os.listdir(os.path.join(paths.images, ".partial")) == []
     assert os.listdir(paths.content_locks) == [] and os.listdir(paths.pins) == []
@@ -180,7 +181,7 @@ def test_images_that_share_layers_are_pulled_at_the_same_time(paths: Paths, faul
     pids = [start(paths, image(faulty, str(number))) for number in range(len(orders))]
     assert [os.waitpid(pid, 0)[1] for pid in pids] == [0] * len(orders)
     assert [len(asked_for(faulty, digest_of(layer))) for layer in LAYERS] == [1, 1, 1]
-    assert len(observe_images(paths)) == len(orders) and observe_garbage(paths) == ((), ())
+    assert len(observe_images(paths)) == len(orders) and observe_garbage(paths) == Garbage()
 
 
 def test_a_sweep_keeps_what_a_running_pull_needs(paths: Paths, faulty: FaultyRegistry) -> None:

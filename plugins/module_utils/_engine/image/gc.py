@@ -13,15 +13,16 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import NamedTuple
 
 from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, StateCorrupt
 from ..linux.files import list_directory, read_json
+from ..model.prune import Garbage, StoredImage
 from ..model.reference import normalise, parse_digest
 from .build.cache import cached_layers
 from .layer.directories import observe_layers, sweep_layers
 from .locks import ContentLock, pinned
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
+from .observe import observe_images
 from .store import Store, write_store
 
 TYPE_CHECKING = False
@@ -31,21 +32,35 @@ if TYPE_CHECKING:
 _PARTIAL_AGE = 24 * 3600  # seconds
 
 
-class Garbage(NamedTuple):
-    """What nothing uses: digests of blobs, and diff_ids of unpacked layers."""
-
-    blobs: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-
-
 def observe_garbage(paths: Paths, *, without: str = "") -> Garbage:
     """What a sweep would remove, once the image ``without`` were untagged. Only reads."""
     store = Store(paths.images)
     blobs, layers = _mark(paths, store, normalise("name", without) if without else "")
+    unused = tuple(digest for digest in store.blobs() if digest not in blobs)
     return Garbage(
-        tuple(digest for digest in store.blobs() if digest not in blobs),
+        unused,
         tuple(sorted(diff_id for diff_id in observe_layers(paths) if diff_id not in layers)),
+        sum(_size(store, digest) for digest in unused),
     )
+
+
+def observe_stored(paths: Paths) -> list[StoredImage]:
+    """The images that have a name, with when they came: a pull, build or load writes the manifest anew."""
+    store = Store(paths.images)
+    used = {digest for digest, _layers in _containers(paths)}
+    found = []
+    for image in observe_images(paths).values():
+        with contextlib.suppress(FileNotFoundError):
+            at = os.stat(store.blob_path(image.digest)).st_mtime
+            found.append(StoredImage(image, at, image.digest in used))
+    return found
+
+
+def _size(store: Store, digest: str) -> int:
+    try:
+        return os.stat(store.blob_path(digest)).st_size
+    except FileNotFoundError:
+        return 0
 
 
 def remove_image(paths: Paths, name: str) -> Garbage:

@@ -61,6 +61,7 @@ class Registry:
         tls: tuple[Path, Path] | None = None,
         client_authority: Path | None = None,
         auth: dict[str, object] | None = None,
+        deletion: bool = True,
     ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -70,7 +71,7 @@ class Registry:
         config: dict[str, dict[str, object] | str] = {
             "version": "0.1",
             "log": {"level": "error"},
-            "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": True}},
+            "storage": {"filesystem": {"rootdirectory": str(self.storage)}, "delete": {"enabled": deletion}},
             "http": {"addr": self.host},
         }
         if htpasswd:

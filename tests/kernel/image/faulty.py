@@ -182,6 +182,9 @@ class FaultyRegistry:
     def list_tags(self, handler: Handler, repository: str, query: dict[str, str]) -> None:
         """Two tags a page."""
         tags = sorted(w for r, k, w in self.content if (r, k) == (repository, "manifests") and ":" not in w)
+        if not tags:
+            handler.send(404)
+            return
         left = [tag for tag in tags if tag > query.get("last", "")]
         link = {"Link": f'</v2/{repository}/tags/list?n=2&last={left[1]}>; rel="next"'} if len(left) > 2 else {}
         handler.send(200, link, json.dumps({"name": repository, "tags": left[:2]}).encode())

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import os
 import tempfile
@@ -34,9 +35,12 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.push 
     push_image,
     resolve_push,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry as Client
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.upload import Blob
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.tagging import tag_image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access, RemoteImage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.push import plan_push
@@ -258,6 +262,21 @@ def test_a_registry_that_lost_part_of_a_chunk_gets_it_again(paths: Paths, faulty
     push(paths, name, chunk_size=100_000)
     starts = [asked.headers["Content-Range"].split("-")[0] for asked in faulty.asked if asked.method == "PATCH"]
     assert starts[:3] == ["0", "100000", "50000"]
+
+
+def test_a_registry_that_takes_no_chunk_is_given_up(paths: Paths, faulty: FaultyRegistry) -> None:
+    name = f"{faulty.host}/app:1"
+    store_image(paths, name, layer_of(member("x"), content=os.urandom(500_000)))
+
+    def ignore(handler: object) -> None:
+        handler.rfile.read(int(handler.headers["Content-Length"]))
+        handler.send(202, {"Location": handler.path, "Range": "0-9"})
+
+    faulty.fault("PATCH", "uploads", ignore, times=99)
+    client = Client(parse_reference("name", name), access=INSECURE, delays=(0.01, 0.01))
+    with pytest.raises(RegistryError, match=r"the upload of sha256:\w+ stays at 10 of 500 bytes"):
+        client.put_blob(Blob(digest_of(bytes(500)), 500, lambda: io.BytesIO(bytes(500))), 100)
+    assert len(sent(faulty, "PATCH")) == 4
 
 
 def test_a_registry_that_wants_larger_chunks_gets_them(paths: Paths, faulty: FaultyRegistry) -> None:

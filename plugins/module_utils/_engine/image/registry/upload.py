@@ -110,7 +110,7 @@ class Uploads:
             location, _least = self._start()
 
     def _put_chunks(self, location: str, blob: Blob, chunk_size: int) -> None:
-        done, delays = 0, list(self._endpoint.delays)
+        done, furthest, delays = 0, 0, list(self._endpoint.delays)
         while done < blob.size:
             end = min(done + chunk_size, blob.size)
             headers = {**_OCTETS, "Content-Range": f"{done}-{end - 1}"}
@@ -120,8 +120,13 @@ class Uploads:
                     "PATCH", location, headers=headers, body=body, scopes=self.scopes, expect=(202, 204), again=False
                 ) as response:
                     location = self._location(response)
-                    done = _end_of(response, end)
-                    delays = list(self._endpoint.delays)
+                    done = min(_end_of(response) or end, end)
+                if done > furthest:
+                    furthest, delays = done, list(self._endpoint.delays)
+                elif delays:
+                    del delays[0]
+                else:
+                    raise self._endpoint.error(f"the upload of {blob.digest} stays at {done} of {blob.size} bytes")
             except RegistryError as error:
                 if not delays or not (_is_passing(error) or error.status == 416):
                     raise
@@ -137,7 +142,9 @@ class Uploads:
         with self._endpoint.request("GET", location, scopes=self.scopes, expect=(204,)) as response:
             if response.headers.get("Location"):
                 location = self._location(response)
-            return location, _end_of(response, done)
+            there = _end_of(response)
+            # "0-0" is what registries say of one byte, and of nothing too.
+            return location, done if there is None or (there == 0 and done <= 1) else there
 
     def cancel(self) -> None:
         """Give up the sessions that nobody has used."""
@@ -149,13 +156,13 @@ class Uploads:
                 ).close()
 
 
-def _end_of(response: Response, otherwise: int) -> int:
-    """How many bytes the registry has of an upload, where it says so."""
+def _end_of(response: Response) -> int | None:
+    """How many bytes the registry has of an upload, where it says so; 0 where it has one at most."""
     match = _RANGE.fullmatch(response.headers.get("Range") or "")
-    # "0-0" is what registries say both of nothing and of one byte.
-    return (
-        int(match.group(1)) + 1 if match and match.group(1) != "0" else (0 if match and otherwise <= 1 else otherwise)
-    )
+    if match is None:
+        return None
+    last = int(match.group(1))
+    return last + 1 if last else 0
 
 
 def _with_digest(location: str, digest: str) -> str:

@@ -83,11 +83,12 @@ def _sweep(paths: Paths, store: Store) -> Garbage:
     needed = pinned(paths)
     blobs |= needed
     layers |= needed
-    removed = [digest for digest in store.blobs() if digest not in blobs]
+    removed = tuple(digest for digest in store.blobs() if digest not in blobs)
+    size = sum(_size(store, digest) for digest in removed)
     for digest in removed:
         store.remove_blob(digest)
     _forget_partial_blobs(paths, store)
-    return Garbage(tuple(removed), tuple(sweep_layers(paths, layers.__contains__)))
+    return Garbage(removed, tuple(sweep_layers(paths, layers.__contains__)), size)
 
 
 def _forget_partial_blobs(paths: Paths, store: Store) -> None:

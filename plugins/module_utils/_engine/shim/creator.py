@@ -30,12 +30,12 @@ from .external import create_external
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any, NoReturn
 
 
 def run_creator(
-    receive: Callable[[Channel], dict[str, Any] | None],
+    request: dict[str, Any],
     launcher: tuple[int, int],
     monitor: tuple[int, int],
     init: tuple[tuple[int, int], tuple[int, int]],
@@ -50,14 +50,14 @@ def run_creator(
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != pid:
             os._exit(1)
-        answer = create(receive, launcher, pid, init, stdio, as_sibling=True)
+        answer = create(request, launcher, pid, init, stdio, as_sibling=True)
     finally:
         os.write(teller, answer)
         os._exit(0)
 
 
 def create(
-    receive: Callable[[Channel], dict[str, Any] | None],
+    request: dict[str, Any],
     launcher: tuple[int, int],
     monitor: int,
     init: tuple[tuple[int, int], tuple[int, int]],
@@ -65,19 +65,15 @@ def create(
     *,
     as_sibling: bool,
 ) -> bytes:
-    """Create the container that the request asks for, which ``receive`` gives, as ``monitor``'s child.
+    """Create the container that the request asks for, as ``monitor``'s child.
 
     ``launcher`` are the pipes from and to whoever wants the container: the cgroup is heard of there, and what came of
     it told. ``init`` are the pipes from and to the init, which the monitor has too. Returns the answer for the monitor:
-    pid and start time, or a dash; nothing where nothing was asked for. We are left in a mount namespace of our own.
+    pid and start time, or a dash. We are left in a mount namespace of our own.
     """
-    answer, name = b"-", ""
+    answer, name = b"-", request["name"]
     channel = Channel(*launcher)
     try:
-        request = receive(channel)
-        if request is None:
-            return b""
-        name = request["name"]
         # The monitor writes to it, perhaps only when whoever wants the container has seen that all is done.
         os.close(os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600))
         init_pid, started = _create(request, channel, monitor, init, stdio, as_sibling=as_sibling)

@@ -31,10 +31,8 @@ from .logs import format_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any, NoReturn
-
-    from ..runtime.channel import Channel
 
     Pipe = tuple[int, int]
     Pipes = tuple[int, Pipe, Pipe, Pipe, Pipe, Pipe]
@@ -99,7 +97,7 @@ def run_monitor(request: dict[str, Any], reader: int, writer: int, lock: int) ->
     try:
         os.setsid()
         announce(request, writer)
-        birth = fork_creator(lambda _channel: request, reader, writer)
+        birth = fork_creator(request, reader, writer)
         os.closerange(lock, lock + 1)
         watch_container(request, birth, birth.answer(), (reader, writer))
         status = 0
@@ -114,7 +112,7 @@ def announce(request: dict[str, Any], writer: int) -> None:
     _write(writer, b'{"name": "%s", "monitor": %d}\n' % (request["name"].encode(), os.getpid()))
 
 
-def fork_creator(receive: Callable[[Channel], dict[str, Any] | None], reader: int, writer: int) -> Birth:
+def fork_creator(request: dict[str, Any], reader: int, writer: int) -> Birth:
     """Have a child create the container that is asked for; see run_creator()."""
     pipes = make_pipes()
     ourselves = os.getpid()
@@ -125,7 +123,7 @@ def fork_creator(receive: Callable[[Channel], dict[str, Any] | None], reader: in
 
             null, (_out, out), (_err, err), (told, teller), init_up, init_down = pipes
             os.close(told)
-            run_creator(receive, (reader, writer), (ourselves, teller), (init_up, init_down), (null, out, err))
+            run_creator(request, (reader, writer), (ourselves, teller), (init_up, init_down), (null, out, err))
         finally:
             os._exit(1)
     return keep_ours(child, pipes)

@@ -18,16 +18,13 @@ from ..errors import RuntimeFailed
 from ..linux.inherited import close_others, set_child_subreaper
 from ..linux.lean import suppress
 from ..linux.namespaces import CLONE_NEWNS, setns
+from .creator import create
 from .monitor import Birth, fork_creator, make_pipes, watch_container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import Any, NoReturn
-
-    from ..runtime.channel import Channel
-
-    Receive = Callable[[Channel], "dict[str, Any] | None"]
 
 
 # A fork of the module becomes the monitor after so many seconds, if the module still has something to do then.
@@ -35,31 +32,44 @@ _DEFERENCE = 0.05
 
 
 class SoloMonitor:
-    """The monitor of one container, and the conversation with it: as launch.Launcher, for a single request."""
+    """The monitor of one container, and the conversation with it: as launch.Launcher, for a single request.
+
+    It is forked when that is made: so it has the request, and what the module writes before copies no page.
+    """
 
     def __init__(self, engine: Sequence[str], lock: int = -1, *, subreaper: bool = False, alone: bool = False) -> None:
         """``alone``: it creates the container itself, which saves a fork of the module. Not where it will be in the
         container's cgroup (what that takes would count there), nor for another runtime, whose parent shall end."""
-        request_reader, request_writer = os.pipe()
-        answer_reader, answer_writer = os.pipe()
-        self._pid = os.fork()
-        if self._pid == 0:
-            _become_monitor(engine, request_reader, answer_writer, lock, subreaper=subreaper, alone=alone)
-        os.close(request_reader)
-        os.close(answer_writer)
-        self._requests = request_writer
-        self._answers = os.fdopen(answer_reader, "rb")
+        self._engine = engine
+        self._lock = lock
+        self._subreaper = subreaper
+        self._alone = alone
+        self._pid = 0
+        self._requests = -1
         self._heard: dict[str, Any] = {}
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send the request, then its cgroup."""
         if "containers" in message:
-            (message,) = message["containers"]
-            self._heard = {"name": message["name"], "monitor": self._pid}
+            (request,) = message["containers"]
+            self._fork(request)
+            self._heard = {"name": request["name"], "monitor": self._pid}
+            return
         content = json.dumps(message).encode() + b"\n"
         with suppress(BrokenPipeError):  # hear() tells
             while content:
                 content = content[os.write(self._requests, content) :]
+
+    def _fork(self, request: dict[str, Any]) -> None:
+        request_reader, self._requests = os.pipe()
+        answer_reader, answer_writer = os.pipe()
+        self._pid = os.fork()
+        if self._pid == 0:
+            pipes = request_reader, answer_writer
+            _become_monitor(self._engine, request, pipes, self._lock, subreaper=self._subreaper, alone=self._alone)
+        os.close(request_reader)
+        os.close(answer_writer)
+        self._answers = os.fdopen(answer_reader, "rb")
 
     def hear(self) -> dict[str, Any]:
         """Who the monitor is, then what came of the container. RuntimeFailed where it was killed instead."""
@@ -82,9 +92,16 @@ class SoloMonitor:
 
 
 def _become_monitor(
-    engine: Sequence[str], reader: int, writer: int, lock: int, *, subreaper: bool, alone: bool
+    engine: Sequence[str],
+    request: dict[str, Any],
+    pipes: tuple[int, int],
+    lock: int,
+    *,
+    subreaper: bool,
+    alone: bool,
 ) -> NoReturn:
     """Leave all that is the module's, have the container created, be its monitor."""
+    reader, writer = pipes
     try:
         os.setsid()
         os.chdir("/")
@@ -95,24 +112,16 @@ def _become_monitor(
         close_others([0, 1, 2, reader, writer, max(lock, 0)])
         if subreaper:
             set_child_subreaper()
-        file = os.memfd_create("request")
-
-        def receive(channel: Channel) -> dict[str, Any] | None:
-            request = channel.hear()
-            if request is not None:
-                os.write(file, json.dumps(request).encode())
-            return request
-
-        birth, answer = (_create if alone else _have_created)(receive, reader, writer)
+        birth, answer = (_create if alone else _have_created)(request, reader, writer)
         os.closerange(lock, lock + 1)
         # Its end must be written down even where its container goes for lack of memory.
         with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
             score.write("-900")
         if answer in (b"", b"-"):
-            content = os.pread(file, os.fstat(file).st_size, 0)
-            if content:
-                watch_container(json.loads(content), birth, answer, (reader, writer))
+            watch_container(request, birth, answer, pipes)
             os._exit(1)
+        file = os.memfd_create("request")
+        os.write(file, json.dumps(request).encode())
         kept = (file, reader, writer, birth.init, birth.out, birth.err)
         for fd in kept:
             os.set_inheritable(fd, True)
@@ -125,20 +134,18 @@ def _become_monitor(
         os._exit(1)
 
 
-def _have_created(receive: Receive, reader: int, writer: int) -> tuple[Birth, bytes]:
+def _have_created(request: dict[str, Any], reader: int, writer: int) -> tuple[Birth, bytes]:
     """Have a child create the container; its answer."""
-    birth = fork_creator(receive, reader, writer)
+    birth = fork_creator(request, reader, writer)
     return birth, birth.answer()
 
 
-def _create(receive: Receive, reader: int, writer: int) -> tuple[Birth, bytes]:
+def _create(request: dict[str, Any], reader: int, writer: int) -> tuple[Birth, bytes]:
     """Create the container, and come back from the mount namespace that this takes."""
-    from .creator import create  # only who creates needs it
-
     null, (out, out_writer), (err, err_writer), answers, init_up, init_down = make_pipes()
     ours = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     stdio = (null, out_writer, err_writer)
-    answer = create(receive, (reader, writer), os.getpid(), (init_up, init_down), stdio, as_sibling=False)
+    answer = create(request, (reader, writer), os.getpid(), (init_up, init_down), stdio, as_sibling=False)
     setns(ours, CLONE_NEWNS)
     # create() has closed what is the init's; where it failed, we end soon.
     for fd in (ours, *stdio, *answers, init_down[1]):

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.install import install_engine
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.installed import MISSING
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.installed import MISSING, find_module
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.sources import engine_digest, engine_files
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from tests.unit.test_install import zip_of
@@ -150,3 +150,5 @@ def test_all_modules_but_the_one_that_installs_run_so() -> None:
     routed = yaml.safe_load((ROOT / "meta/runtime.yml").read_text())["plugin_routing"]["modules"]
     modules = {file.stem for file in (ROOT / "plugins/modules").glob("[a-z]*.py")}
     assert routed == {name: {"action_plugin": "stowage.engine.installed"} for name in modules - {"host", "installed"}}
+    for name in routed:
+        assert find_module(name).__name__ == f"run_{name}"

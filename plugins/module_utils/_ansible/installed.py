@@ -39,7 +39,12 @@ def run_installed() -> NoReturn:
     if not use_installed_engine(digest):
         sys.stdout.write(json.dumps({"changed": False, MISSING: True}))
         raise SystemExit(0)
+    find_module(module)()
+
+
+def find_module(module: str) -> Callable[[], NoReturn]:
+    """What a module runs: ``run_<module>()`` of its noun's file."""
     noun = module.removesuffix("_info")
     found = import_module(f".nouns.{_NOUNS.get(noun, noun)}", __package__)
     run: Callable[[], NoReturn] = getattr(found, f"run_{module}")
-    run()
+    return run

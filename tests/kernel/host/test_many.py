@@ -68,7 +68,7 @@ BROKEN = {
     ),
     "no such volume": (
         {"volumes": ["/no/such/directory:/data"]},
-        "InvalidOption",
+        "NotFound",
         ["container bad", "volumes", "/no/such/directory"],
     ),
     "no such network": (

@@ -183,7 +183,7 @@ class HostImages:
 
         ``progress`` gets a line now and then from what takes long.
         """
-        return self._make(change, progress) or self._carry(change) or self._keep(change)
+        return self._make(change, progress) or self._carry(change, progress) or self._keep(change)
 
     def _make(self, change: Change, progress: Show | None) -> bool:
         """What gives images to the host."""
@@ -206,7 +206,7 @@ class HostImages:
             return False
         return True
 
-    def _carry(self, change: Change) -> bool:
+    def _carry(self, change: Change, progress: Show | None) -> bool:
         """What brings images from here to there."""
         if isinstance(change, LoadImage):
             from .image.archive.load import load_images  # other modules do without
@@ -219,7 +219,8 @@ class HostImages:
         elif isinstance(change, PushImage):
             from .image.push import push_image  # http and ssl: 60 ms
 
-            push_image(self.paths, change.desired)
+            with self._lock.let_go():  # a push pins what it reads; others may change the host meanwhile
+                push_image(self.paths, change.desired, progress)
         else:
             return False
         return True

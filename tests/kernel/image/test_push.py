@@ -9,7 +9,9 @@ import gzip
 import io
 import json
 import os
+import re
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     NotFound,
     RegistryError,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.gc import remove_image, sweep
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.manifest import (
     DOCKER_MANIFEST,
     OCI_CONFIG,
@@ -375,3 +378,27 @@ def test_a_tag_is_one_more_name_of_the_same_manifest(paths: Paths) -> None:
     }
     with pytest.raises(NotFound):
         tag_image(paths, Image("docker.io/library/c:1", "sha256:" + "0" * 64))
+
+
+def test_how_far_a_push_is_is_shown_and_its_blobs_outlive_their_name(paths: Paths, faulty: FaultyRegistry) -> None:
+    name = f"{faulty.host}/app:1"
+    store_image(paths, name, layer_of(member("x"), content=os.urandom(1_000_000)))
+    wanted = resolve_push(paths, RemoteImage(name, images=(name,), chunk_size=100_000, access=INSECURE))
+    seen: list[str] = []
+
+    def slow(handler: object) -> None:
+        if not seen:
+            seen.append("removed")
+            remove_image(paths, name)  # while the push is under way
+        time.sleep(0.1)
+        handler.serve()
+
+    faulty.fault("PATCH", "uploads", slow, times=99)
+    push_image(paths, wanted, seen.append)
+    assert re.fullmatch(rf"pushing {name}: 1.0 MB in [0-9.]+ s, [0-9.]+ \w+/s", seen[-1])
+    assert any(re.search(r"kB of 1.0 MB \([0-9]+%\), [0-9.]+ \w+/s, .* left", line) for line in seen[:-1]), seen
+    found = observe_pushed(wanted)
+    assert found is not None and found.digest == wanted.digest
+    assert observe_images(paths) == {}
+    sweep(paths)
+    assert Store(paths.images).blobs() == []

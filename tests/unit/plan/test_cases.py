@@ -25,14 +25,16 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.engine import Engine
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import Network
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import RemoteImage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.trust import Policy
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.cgroup import plan_cgroup
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.container import plan_container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.engine import plan_engine
-from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image, plan_tag
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.joining import plan_containers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.network import plan_network
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.policy import plan_policy
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.push import plan_push
 from tests.unit.plan.model_from_yaml import build
 
 CASES = Path(__file__).parent / "cases"
@@ -46,6 +48,8 @@ NOUNS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "image": (plan_image, Image, Image),
     "network": (plan_network, Network, Network),
     "policy": (plan_policy, Policy, Policy),
+    "push": (plan_push, RemoteImage, RemoteImage),
+    "tag": (plan_tag, Image, Image),
 }
 
 

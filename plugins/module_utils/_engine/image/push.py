@@ -10,22 +10,25 @@ there; the name means the new image only once all of it is there. Importing this
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import Conflict, InvalidImage, NotFound
 from ..model.reference import parse_digest, parse_reference
+from .locks import Pin
 from .manifest import FOREIGN_LAYERS, INDEXES, OCI_INDEX, Descriptor, encode, parse_manifest, platform_of
+from .progress import Progress
 from .registry.client import Registry
 from .registry.upload import Blob
-from .store import Store
+from .store import Store, write_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
+    from ..model.reference import Reference
     from ..model.registry import RemoteImage
     from ..paths import Paths
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 _WORKERS = 5
 # How many repositories are asked for a blob before it is sent.
 _MOUNTS = 3
+_TICK = 0.2  # seconds between looks at how far it is
 
 
 class _Local(NamedTuple):
@@ -67,36 +71,68 @@ def observe_pushed(wanted: RemoteImage) -> RemoteImage | None:
     return replace(wanted, digest=parse_digest("Docker-Content-Digest", digest))
 
 
-def push_image(paths: Paths, wanted: RemoteImage, sent: Callable[[int], None] | None = None) -> None:
-    """Send what the registry lacks, and let the name mean it. ``sent`` is told of bytes on their way, by threads.
+def push_image(paths: Paths, wanted: RemoteImage, show: Callable[[str], None] | None = None) -> None:
+    """Send what the registry lacks, and let the name mean it. ``show`` gets a line now and then about how far it is.
 
     Raises RegistryError, NotFound, InvalidImage; the name means what it did then.
     """
-    store = Store(paths.images)
-    push = _read(store, wanted)
     reference = parse_reference("name", wanted.name)
     registry = Registry(reference, access=wanted.access)
-    blobs = {blob.digest: blob for image in push.images for blob in image.blobs}
-    elsewhere = _find_repositories(store, reference.registry, reference.repository)
-
-    def send(blob: Descriptor) -> None:
-        if registry.has_blob(blob.digest):
-            return
-        if any(registry.mount_blob(blob.digest, other) for other in elsewhere.get(blob.digest, ())[:_MOUNTS]):
-            return
-        content = Blob(blob.digest, blob.size, lambda: store.open_blob(blob), sent)
-        registry.put_blob(content, wanted.chunk_size)
-
-    try:
-        with ThreadPoolExecutor(_WORKERS) as workers:
-            for _done in workers.map(send, sorted(blobs.values(), key=lambda blob: -blob.size)):
-                pass
-    finally:
-        registry.close()
+    with Pin(paths) as pin:
+        with write_store(paths) as store:
+            push = _read(store, wanted)
+            blobs = {blob.digest: blob for image in push.images for blob in image.blobs}
+            pin.add(blobs)
+        try:
+            _Blobs(store, registry, reference, wanted.chunk_size).send(list(blobs.values()), show)
+        finally:
+            registry.close()
     if push.media_type == OCI_INDEX:
         for image in push.images:
             registry.put_manifest(image.descriptor.digest, image.descriptor.media_type, image.content)
     registry.put_manifest(reference.version, push.media_type, push.content)
+
+
+class _Blobs:
+    """Blobs of the store, on their way to ``registry``."""
+
+    def __init__(self, store: Store, registry: Registry, reference: Reference, chunk_size: int) -> None:
+        self._store = store
+        self._registry = registry
+        self._name = reference.name
+        self._chunk_size = chunk_size
+        self._elsewhere = _find_repositories(store, reference.registry, reference.repository)
+
+    def send(self, blobs: list[Descriptor], show: Callable[[str], None] | None) -> None:
+        """All of them, several at once, the largest first. Raises RegistryError."""
+        progress = Progress(f"pushing {self._name}", sum(blob.size for blob in blobs), len(blobs), show)
+        with ThreadPoolExecutor(_WORKERS) as workers:
+            pending = {
+                workers.submit(self._send, blob, progress.counter().set)
+                for blob in sorted(blobs, key=lambda blob: -blob.size)
+            }
+            try:
+                while pending:
+                    done, pending = wait(pending, _TICK, FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                    progress.tick()
+            finally:
+                for future in pending:
+                    future.cancel()
+        progress.end()
+
+    def _send(self, blob: Descriptor, sent: Callable[[int], None]) -> None:
+        if not self._is_there(blob):
+            content = Blob(blob.digest, blob.size, lambda: self._store.open_blob(blob), sent)
+            self._registry.put_blob(content, self._chunk_size)
+        sent(blob.size)
+
+    def _is_there(self, blob: Descriptor) -> bool:
+        """Whether the repository has it, or has it now, from another."""
+        return self._registry.has_blob(blob.digest) or any(
+            self._registry.mount_blob(blob.digest, other) for other in self._elsewhere.get(blob.digest, ())[:_MOUNTS]
+        )
 
 
 def _read(store: Store, wanted: RemoteImage) -> _Push:

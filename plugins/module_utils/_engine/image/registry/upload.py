@@ -31,7 +31,7 @@ _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
 class Blob(NamedTuple):
-    """What is sent: ``open`` gives its content each time that it is called, ``sent`` is told of bytes on their way."""
+    """What is sent: ``open`` gives its content each time that it is called, ``sent`` is told how far it is."""
 
     digest: str
     size: int
@@ -184,5 +184,5 @@ def _read(blob: Blob, start: int, stop: int) -> Iterator[bytes]:
                 raise OSError(f"{blob.digest} is shorter on this host than its {blob.size} bytes")
             start += len(piece)
             if blob.sent is not None:
-                blob.sent(len(piece))
+                blob.sent(start)
             yield piece

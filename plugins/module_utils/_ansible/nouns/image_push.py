@@ -37,7 +37,7 @@ def push_wanted(params: Mapping[str, Any]) -> Wanted:
     images = tuple(normalise(f"images[{number}]", image) for number, image in enumerate(params["images"] or ()))
     if params["images"] is not None and (not images or len(set(images)) < len(images)):
         raise InvalidOption("images", params["images"], "images of this host, each once")
-    chunk_size = parse_size("chunk_size", params["chunk_size"], least=_LEAST_CHUNK) or 0
+    chunk_size = max(0, parse_size("chunk_size", params["chunk_size"], least=_LEAST_CHUNK) or 0)  # below: unlimited
     return {name: RemoteImage(name, images=images or (name,), chunk_size=chunk_size, access=parse_access(params))}
 
 

@@ -17,7 +17,7 @@ ENGINE = "ansible_collections.stowage.engine.plugins.module_utils"
 
 # Who may import whom. A part is a file or folder of `_engine`, all of `_ansible`, or "plugin": modules and all other
 # kinds of plugin. A part may always import itself.
-LOWEST = {"paths", "model", "errors"}
+LOWEST = {"paths", "model", "errors", "progress"}
 MAY_IMPORT = {
     "plugin": {"_ansible", "_ansible/sources", "plan", "model", "errors"},
     "_ansible": {"_ansible/install", "_ansible/sources", "host", "plan", *LOWEST},
@@ -50,6 +50,7 @@ MAY_IMPORT = {
     "linux": {"errors"},
     "paths": {"errors"},
     "errors": set[str](),
+    "progress": set[str](),
     "packed": set[str](),
 }
 # The files of `stowage-runtime`, all of them of the part cli/runtime.

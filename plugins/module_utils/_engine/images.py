@@ -11,13 +11,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .errors import NotFound
+from .errors import EngineError, NotFound
 from .image.build.recipe import assemble_image, resolve_recipe
 from .image.gc import remove_image, sweep
 from .image.observe import observe_images
 from .image.tagging import resolve_tag, tag_image
 from .linux.files import exclusive_lock
 from .model.image import Image
+from .model.reference import parse_reference
 from .plan.archive import ExportImages, LoadImage
 from .plan.build import BuildImage
 from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .image.fsck import Damage
     from .model.archive import Archive
     from .model.build import Build, Forecast
+    from .model.history import HistoryStep, LayerNode
     from .model.prune import Garbage, StoredImage
     from .model.registry import RemoteImage
     from .model.sbom import Sbom
@@ -85,6 +87,50 @@ class HostImages:
 
         self._seen.clear()
         discard_damage(self.paths, damage)
+
+    def repair(self, damage: Sequence[Damage], progress: Show | None = None) -> list[Damage]:
+        """Mend what find_damage() found: layers out of their blobs, blobs out of registries; returns what is left.
+
+        The caller holds the lock. What was built or loaded here is to be built or loaded again.
+        """
+        from .image.fsck import restore_layers  # rarely asked for
+        from .image.pull import pull_image  # http and ssl: 60 ms
+
+        images = {name: image for item in damage for name in item.images for image in [self._by_digest(name)] if image}
+        self.discard_damage(damage)
+        restore_layers(self.paths, damage)
+        for name, image in sorted(images.items()):
+            current = self.observe_images().get(name)
+            if current is None or current.missing:
+                try:
+                    pull_image(self.paths, image, progress)
+                    remove_image(self.paths, image.name)  # its content stays for the name that it was damaged under
+                except EngineError as error:
+                    if progress:
+                        progress(f"{name}: {error}")
+            self._seen.clear()
+        left = [name for name in images if name not in self.observe_images() or self.observe_images()[name].missing]
+        return [item for item in damage if set(item.images) & set(left)]
+
+    def _by_digest(self, name: str) -> Image | None:
+        """The image that the store's index says a name means, as its registry has it."""
+        from .image.store import Store  # rarely asked for
+
+        descriptor = Store(self.paths.images).names().get(name)
+        reference = parse_reference("name", name)
+        return descriptor and Image(f"{reference.registry}/{reference.repository}@{descriptor.digest}")
+
+    def read_history(self, name: str) -> list[HistoryStep]:
+        """How an image came to be."""
+        from .image.history import read_history  # people ask for it, not modules
+
+        return read_history(self.paths, name)
+
+    def read_layer_tree(self) -> list[LayerNode]:
+        """What images share."""
+        from .image.history import read_layer_tree  # people ask for it, not modules
+
+        return read_layer_tree(self.paths)
 
     def observe_stored(self) -> list[StoredImage]:
         """The images that have a name, with when they came and whether they are used."""

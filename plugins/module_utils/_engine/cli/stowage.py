@@ -16,6 +16,7 @@ from ..model.names import parse_name
 from ..paths import Paths
 from ..plan.change import plain
 from ..plan.container import RemoveContainer, StartContainer, StopContainer
+from .images import add_image_commands
 from .tables import age, size, table
 
 TYPE_CHECKING = False
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
         ("rm", _remove, "stop and remove containers with their writable layers"),
     ):
         command(name, act, told).add_argument("names", nargs="+", metavar="NAME")
-    command("images", _images, "list the images")
+    add_image_commands(command)
     command("networks", _networks, "list the networks")
     command("cgroups", _cgroups, "list the cgroups and their limits")
     return parser
@@ -162,15 +163,6 @@ def _apply(host: Host, names: Sequence[str], plan: Callable[[ContainerState], Ch
 
 def _tell(line: str) -> None:
     sys.stdout.write(line + "\n")
-
-
-def _images(host: Host, arguments: argparse.Namespace) -> int:
-    rows = [
-        [name, image.digest[7:19], str(len(image.layers)), size(image.size), "incomplete" if image.missing else ""]
-        for name, image in sorted(host.observe_images().items())
-    ]
-    sys.stdout.write(table(["NAME", "DIGEST", "LAYERS", "SIZE", ""], rows))
-    return 0
 
 
 def _networks(host: Host, arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..errors import DigestMismatch, EngineError, InvalidImage, NotFound
 from .layer.compare import Comparer
 from .layer.compression import LayerStream
-from .layer.directories import observe_layers
+from .layer.directories import install_layers, observe_layers
 from .layer.members import DEFAULT_BUDGET
 from .layer.tar import TarReader
 from .layer.unpack import PARTIAL, remove_tree
@@ -72,6 +72,17 @@ def discard_damage(paths: Paths, damage: Iterable[Damage]) -> None:
                 store.remove_blob(item.digest)
 
 
+def restore_layers(paths: Paths, damage: Iterable[Damage]) -> None:
+    """Unpack anew the layers that were discarded and whose blobs are whole."""
+    wanted = {item.digest for item in damage if item.kind == "layer"}
+    check = _Check(paths, (), lambda _line: None)
+    for name, descriptor in Store(paths.images).names().items():
+        list(check.note(name, descriptor))
+    with write_store(paths) as store:
+        layers = [(blob, diff_id) for diff_id, blob in check.layers.items() if diff_id in wanted]
+        install_layers(paths, store, [(blob, diff_id) for blob, diff_id in layers if store.is_intact(blob)])
+
+
 def _discard_layer(path: str) -> None:
     """Not in place any more before it is taken apart; overlays that have it mounted keep it."""
     remove_tree(path + PARTIAL)
@@ -95,13 +106,13 @@ class _Check:
         self._names = names
         self._show = show
         self._users: dict[str, set[str]] = {}
-        self._layers: dict[str, Descriptor] = {}
+        self.layers: dict[str, Descriptor] = {}
 
     def damage(self) -> Iterator[Damage]:
         for name, descriptor in self._store.names().items():
             if not self._names or name in self._names:
-                yield from self._note(name, descriptor)
-        digests = self._store.blobs() if not self._names else [d for d in self._users if d not in self._layers]
+                yield from self.note(name, descriptor)
+        digests = self._store.blobs() if not self._names else [d for d in self._users if d not in self.layers]
         damaged = set()
         for digest in digests:
             self._show(f"blob {digest}")
@@ -109,14 +120,14 @@ class _Check:
                 damaged.add(digest)
                 yield self._tell("blob", digest, "its content is not what its digest says")
         present = observe_layers(self._paths)
-        for diff_id, blob in self._layers.items():
+        for diff_id, blob in self.layers.items():
             if diff_id in present and blob.digest not in damaged and self._store.has_blob(blob):
                 self._show(f"layer {diff_id}")
                 why = self._compare(diff_id, blob)
                 if why:
                     yield self._tell("layer", diff_id, why)
 
-    def _note(self, name: str, descriptor: Descriptor) -> Iterator[Damage]:
+    def note(self, name: str, descriptor: Descriptor) -> Iterator[Damage]:
         """Remember what the image is made of."""
         self._users.setdefault(descriptor.digest, set()).add(name)
         if descriptor.media_type in INDEXES:
@@ -132,7 +143,7 @@ class _Check:
             self._users.setdefault(blob.digest, set()).add(name)
         for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
             self._users.setdefault(diff_id, set()).add(name)
-            self._layers[diff_id] = blob
+            self.layers[diff_id] = blob
 
     def _compare(self, diff_id: str, blob: Descriptor) -> str:
         """Why the unpacked layer is not what its archive says; empty where it is."""

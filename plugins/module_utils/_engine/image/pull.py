@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from ..errors import DigestMismatch, InvalidImage, KernelError, RegistryError
 from ..model.reference import Reference, parse_digest, parse_reference
+from ..progress import Progress
 from .fetch import Fetcher
 from .layer.directories import install_each
 from .layer.unpack import unpack_layer
@@ -31,7 +32,6 @@ from .manifest import (
     parse_platforms,
 )
 from .platform import check_platform, choose_platform
-from .progress import Progress
 from .registry.client import Registry
 from .registry.documents import Document
 from .store import Store, verify, write_store
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from ..model.image import Image
     from ..paths import Paths
-    from .progress import Counter
+    from ..progress import Counter
 
 
 def resolve_remote(paths: Paths, image: Image, present: str = "") -> str:

@@ -43,8 +43,8 @@ conformance: test-setup ## the same for runc and crun too, and docs/conformance.
 integration: test-setup ## ansible-test integration, a target per module (root)
 	tests/integration.sh $(only)
 
-two-host: test-setup ## hosts made of namespaces, and the quickstart on two of them, checked step by step (root)
-	$(pytest) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py
+two-host: test-setup ## hosts made of namespaces: the quickstart on two of them, step by step, and images sent to them (root)
+	$(pytest) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py tests/fleet/test_transfer.py
 
 fleet: test-setup ## virtual machines with systemd and cgroup v2, and the quickstart on one (root)
 	$(pytest) tests/fleet/test_vm*.py

@@ -33,7 +33,9 @@ class ActionModule(NormalAction):
             environment = self._task.environment
             self._task.environment = [*(environment or []), {VARIABLE: f"{name.rpartition('.')[2]}@{_digest()}"}]
             try:
-                result: dict[str, Any] = super()._execute_module(module_name=_THIS, task_vars=task_vars)
+                result: dict[str, Any] = super()._execute_module(
+                    module_name=_THIS, module_args=more.get("module_args"), task_vars=task_vars
+                )
             finally:
                 self._task.environment = environment
             if not result.get(MISSING):

@@ -63,6 +63,7 @@ notes:
   - A new archive is readable by its owner alone, since images may hold secrets; one that is replaced keeps its mode.
 seealso:
   - module: stowage.engine.image
+  - module: stowage.engine.image_transfer
 """
 
 EXAMPLES = r"""

@@ -62,6 +62,7 @@ HOST_FILES = {
     "building",
     "containers",
     "demands",
+    "depot",
     "exposure",
     "images",
     "joins",

@@ -25,12 +25,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Ansible ships what it finds imported by name. All of it must go along with every module, so that all of them
     # install the same: what `main` does not reach is named here.
-    from .._engine import preflight  # noqa: F401
+    from .._engine import depot, preflight  # noqa: F401
     from .._engine.cli import main
     from .._engine.image.build import containerfile  # noqa: F401
     from .._engine.paths import Paths
     from .._engine.plan import overlay  # noqa: F401
-    from . import installed  # noqa: F401
+    from . import controller, installed  # noqa: F401
     from .nouns import (  # noqa: F401
         cgroup,
         container,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
         image_sbom,
         image_sign,
         image_tag,
+        image_transfer,
         network,
     )
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .model.prune import Garbage, StoredImage
     from .model.registry import RemoteImage
     from .model.sbom import Sbom
+    from .model.transfer import Offer, Transfer
     from .model.trust import Policy
     from .paths import Paths
     from .plan.change import Change
@@ -194,6 +195,19 @@ class HostImages:
         from .image.archive.save import resolve_archive  # other modules do without
 
         return self._complete(wanted, lambda: resolve_archive(self.paths, wanted))
+
+    def resolve_transfer(self, offer: Offer) -> Transfer:
+        """What of an image that the controller offers must be sent."""
+        from .image.transfer.receive import resolve_transfer  # other modules do without
+
+        return resolve_transfer(self.paths, offer)
+
+    def receive_image(self, transfer: Transfer, incoming: str) -> None:
+        """Take an image that was sent to the directory ``incoming``. The caller holds the lock."""
+        from .image.transfer.receive import receive_image  # other modules do without
+
+        self._seen.clear()
+        receive_image(self.paths, transfer, incoming)
 
     def resolve_load(self, path: str, names: Sequence[str]) -> dict[str, Image]:
         """The images that loading ``names`` out of an archive gives; what is lacking here was verified there."""

@@ -23,6 +23,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     image_sbom,
     image_sign,
     image_tag,
+    image_transfer,
     network,
 )
 
@@ -48,6 +49,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
     "image_verify": (image_sign.VERIFY_SPEC, [], lambda params: {"": image_policy.parse_signed("", params)}),
     "image_push": (image_push.ARGUMENT_SPEC, [], image_push.push_wanted),
     "image_tag": (image_tag.ARGUMENT_SPEC, [], image_tag.tags_wanted),
+    "image_transfer": (image_transfer.ARGUMENT_SPEC, [], image_transfer.transfer_wanted),
     "network": (network.ARGUMENT_SPEC, network.REQUIRED_IF, network.network_wanted),
 }
 

@@ -40,7 +40,11 @@ def host_architecture() -> str:
 
 def host_platform() -> Platform:
     """What this host runs."""
-    machine = os.uname().machine
+    return machine_platform(os.uname().machine)
+
+
+def machine_platform(machine: str) -> Platform:
+    """What a host runs whose uname(2) says ``machine``."""
     return normal_platform("linux", *_MACHINES.get(machine, (machine, "")))
 
 

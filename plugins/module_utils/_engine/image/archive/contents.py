@@ -39,7 +39,7 @@ from .files import DirectoryFiles, open_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from .files import Files
@@ -79,19 +79,22 @@ class Contents(NamedTuple):
 
 
 @contextlib.contextmanager
-def open_archive(path: str) -> Iterator[Contents]:
-    """The archive at ``path``. Raises NotFound, InvalidImage, DigestMismatch, KernelError; writes nothing."""
+def open_archive(path: str, platform: Callable[[], str] = str) -> Iterator[Contents]:
+    """The archive at ``path``. Raises NotFound, InvalidImage, DigestMismatch, KernelError; writes nothing.
+
+    ``platform`` is called where images of several must be chosen from; an empty answer means this host's.
+    """
     files = open_files(path)
     try:
-        yield _contents(files)
+        yield _contents(files, platform)
     finally:
         files.close()
 
 
-def _contents(files: Files) -> Contents:
+def _contents(files: Files, platform: Callable[[], str]) -> Contents:
     if "index.json" in files.sizes:
         kind = OCI_DIRECTORY if isinstance(files, DirectoryFiles) else OCI_ARCHIVE
-        return Contents(files, kind, tuple(_oci_images(files)))
+        return Contents(files, kind, tuple(_oci_images(files, platform)))
     if "manifest.json" in files.sizes:
         return Contents(files, DOCKER_ARCHIVE, tuple(_docker_images(files)))
     raise InvalidImage(f"{files.path} has neither index.json nor manifest.json: it is no archive of images")
@@ -112,7 +115,7 @@ def verify_files(files: Files, blobs: Mapping[str, Descriptor]) -> None:
 # An OCI image layout (image-spec 1.1, image-layout.md) -------------------------------------------
 
 
-def _oci_images(files: Files) -> Iterator[Packed]:
+def _oci_images(files: Files, platform: Callable[[], str]) -> Iterator[Packed]:
     what = f"{files.path}: index.json"
     index = parse_object(files.read("index.json"), what)
     entries = index.get("manifests")
@@ -125,7 +128,7 @@ def _oci_images(files: Files) -> Iterator[Packed]:
         told = annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME) or ""
         if descriptor.media_type in INDEXES:
             where = f"{files.path}: the index {descriptor.digest}"
-            descriptor = choose_platform(parse_platforms(_read_blob(files, descriptor), where), where)
+            descriptor = choose_platform(parse_platforms(_read_blob(files, descriptor), where), where, platform())
         if descriptor.media_type in MANIFESTS:
             image = _oci_image(files, descriptor, told if isinstance(told, str) else "")
             if image is not None:

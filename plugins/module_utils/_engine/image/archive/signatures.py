@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
 def check_packed(paths: Paths, files: Files, reference: Reference, packed: Packed) -> None:
     """Raise Untrusted unless an image of an archive meets the host's policy; see check_image()."""
-    check_image(effective_policy(paths), reference, [packed.descriptor.digest], lambda: _Signatures(files))
+    check_image(effective_policy(paths), reference, [packed.descriptor.digest], lambda: ArchiveSignatures(files))
 
 
-class _Signatures:
+class ArchiveSignatures:
+    """What find_signatures() asks, of the files of an archive."""
+
     def __init__(self, files: Files) -> None:
         self._files = files
 

@@ -1,0 +1,35 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs on the controller, as whoever runs Ansible: its depot of images, out of a task's options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from .._engine.depot import Depot, Source
+from .._engine.model.platform import parse_platform
+from .._engine.model.reference import normalise
+from .nouns.registry import parse_access
+
+
+def open_depot(params: Mapping[str, Any]) -> Depot:
+    """The depot that a task names, or this user's own."""
+    own = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "stowage")
+    return Depot(os.path.abspath(params.get("cache") or own))
+
+
+def parse_source(params: Mapping[str, Any], name: str, *, task: str, check: bool) -> Source:
+    """What the controller is to offer under ``name``. Raises InvalidOption."""
+    platform = params.get("platform")
+    return Source(
+        name=normalise("name", name),
+        access=parse_access(params),
+        src=params.get("src") or "",
+        platform=str(parse_platform("platform", platform)) if platform is not None else "",
+        always=params.get("pull") == "always",
+        task=task,
+        keep=not check,
+    )

@@ -1,0 +1,305 @@
+# Copyright: (c) 2026, Stowage contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Images go from the controller to two hosts over real SSH, and of them only what each host lacks.
+
+The registry listens on the controller's own loopback: no host reaches it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import fleet, story
+
+pytestmark = pytest.mark.root
+
+SIZE = 300_000  # bytes in a layer
+PIECE = 64 << 20
+
+
+class Controller:
+    """What the tests do on the controller: layouts, a registry, plays."""
+
+    def __init__(self, hosts: fleet.Fleet, directory: Path, registry: str) -> None:
+        self.hosts, self.directory, self.registry = hosts, directory, registry
+        self.cache = directory / "cache"
+
+    def layout(self, name: str, layers: list[bytes]) -> Path:
+        """An OCI image layout with one image, made by hand."""
+        layout = self.directory / name.replace("/", "-").replace(":", "-")
+        (layout / "blobs/sha256").mkdir(parents=True)
+
+        def put(content: bytes, kind: str) -> dict[str, Any]:
+            digest = hashlib.sha256(content).hexdigest()
+            (layout / "blobs/sha256" / digest).write_bytes(content)
+            kind = f"application/vnd.oci.image.{kind}"
+            return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
+
+        described = [put(layer, "layer.v1.tar") for layer in layers]
+        diff_ids = [layer["digest"] for layer in described]
+        config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": put(json.dumps(config).encode(), "config.v1+json"),
+            "layers": described,
+        }
+        entry = put(json.dumps(manifest).encode(), "manifest.v1+json")
+        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
+        (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+        (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+        return layout
+
+    def push(self, name: str, layers: list[bytes]) -> str:
+        """The image in the registry, under the name that is returned."""
+        told = f"{name}-{time.monotonic_ns()}"
+        source, target = f"oci:{self.layout(told, layers)}:{told}", f"docker://{self.registry}/{name}"
+        options = ["-q", "--preserve-digests", "--dest-tls-verify=false"]
+        subprocess.run(["skopeo", "copy", *options, source, target], check=True)
+        return f"{self.registry}/{name}"
+
+    def transfer(self, *arguments: str, hosts: str = "nodes", failing: bool = False, **options: Any) -> Played:
+        task = {"stowage.engine.image_transfer": {"cache": str(self.cache), "insecure": True, **options}}
+        return self.play([{**task, "register": "told"}], *arguments, hosts=hosts, failing=failing)
+
+    def play(self, tasks: list[Any], *arguments: str, hosts: str = "nodes", failing: bool = False) -> Played:
+        tasks = [*tasks, {"ansible.builtin.debug": {"msg": "TOLD {{ told | to_json }}"}}]
+        plays = [{"hosts": hosts, "gather_facts": False, "tasks": tasks}]
+        playbook = self.directory / "play.yml"
+        playbook.write_text(json.dumps(plays))
+        env = {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(story.ROOT / "build/collections"),
+            "ANSIBLE_NOCOLOR": "1",
+            "ANSIBLE_LOCALHOST_WARNING": "false",
+        }
+        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.hosts.inventory)]
+        done = subprocess.run(
+            [*argv, str(playbook), *arguments], env=env, text=True, capture_output=True, timeout=300, check=False
+        )
+        assert bool(done.returncode) == failing, done.stdout + done.stderr
+        return Played(done.stdout + done.stderr)
+
+    def kept(self) -> set[str]:
+        return {path.name for path in self.cache.glob("images/blobs/sha256/*")}
+
+
+class Played:
+    """What a play said, and the result on each host."""
+
+    def __init__(self, output: str) -> None:
+        self.output = output
+        found = re.findall(r'^ok: \[([^\]]+)\] => \{\s*"msg": "TOLD (.*)"\s*\}$', output, re.M)
+        self.told = {host: json.loads(json.loads(f'"{text}"')) for host, text in found}
+
+
+def layer(number: int, size: int = SIZE) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo(f"file{number}")
+        info.size = size
+        archive.addfile(info, io.BytesIO(hashlib.shake_256(str(number).encode()).digest(size)))
+    return buffer.getvalue()
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@contextlib.contextmanager
+def serving(directory: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = {
+        "version": "0.1",
+        "log": {"accesslog": {"disabled": False}},
+        "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
+        "http": {"addr": f"127.0.0.1:{port}"},
+    }
+    (directory / "config.yml").write_text(json.dumps(config))
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            ["docker-registry", "serve", str(directory / "config.yml")], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        for _attempt in range(200):
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            time.sleep(0.05)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[fleet.Fleet]:
+    fleet.down("transfer")
+    with fleet.up("transfer", ["node-a", "node-b"]) as up:
+        yield up
+    assert fleet.leftovers_of("transfer") == []
+
+
+@pytest.fixture
+def controller(hosts: fleet.Fleet, tmp_path: Path) -> Iterator[Controller]:
+    for node in hosts.nodes:
+        node.run(["sh", "-c", "rm -rf /var/lib/stowage/images /var/lib/stowage/layers ~/.ansible/tmp"])
+    with serving(tmp_path) as registry:
+        yield Controller(hosts, tmp_path, registry)
+
+
+def blobs_of(node: fleet.Node) -> set[str]:
+    return set(node.run(["sh", "-c", "ls /var/lib/stowage/images/blobs/sha256 2>/dev/null || true"]).stdout.split())
+
+
+def incoming(node: fleet.Node) -> str:
+    return node.run(["sh", "-c", "ls -A ~/.ansible/tmp 2>/dev/null || true"]).stdout
+
+
+LAYERS = [layer(number) for number in range(10)]
+
+
+def test_a_host_that_has_nine_layers_of_ten_is_sent_one(controller: Controller) -> None:
+    first = controller.push("app:1", LAYERS[:9])
+    told = controller.transfer(name=first).told
+    assert {host: t["sent"]["blobs"] for host, t in told.items()} == {"node-a": 9, "node-b": 9}
+    second = controller.push("app:2", LAYERS)
+    before = [blobs_of(node) for node in controller.hosts.nodes]
+
+    check = controller.transfer("--check", name=second)
+    assert [t["changed"] for t in check.told.values()] == [True, True]
+    one = {"digest": digest_of(LAYERS[9]), "size": len(LAYERS[9])}
+    assert check.told["node-a"]["changes"][0]["after"]["sent"] == [one]
+    assert check.told["node-b"]["sent"] == {"blobs": 1, "bytes": len(LAYERS[9])}
+    assert [blobs_of(node) for node in controller.hosts.nodes] == before
+    assert digest_of(LAYERS[9])[7:] not in controller.kept()
+
+    real = controller.transfer(name=second)
+    for node in controller.hosts.nodes:
+        assert real.told[node.name]["sent"] == {"blobs": 1, "bytes": len(LAYERS[9])}
+        assert real.told[node.name]["changes"] == check.told[node.name]["changes"]
+        assert real.told[node.name]["image"]["layers"] == [digest_of(content) for content in LAYERS]
+        assert real.told[node.name]["image"]["missing"] == []
+        assert incoming(node) == ""
+    assert "[node-a] " + second + ": 1 blobs, 0.3 MB to send" in real.output
+    again = controller.transfer(name=second)
+    assert [(t["changed"], t["sent"]["blobs"]) for t in again.told.values()] == [(False, 0), (False, 0)]
+
+
+def test_the_registry_is_asked_for_a_blob_once_for_all_hosts(controller: Controller) -> None:
+    name = controller.push("once:1", LAYERS[:3])
+    (controller.directory / "log").write_text("")
+    told = controller.transfer(name=name).told
+    assert {t["image"]["digest"] for t in told.values()} == {told["node-a"]["image"]["digest"]}
+    asked = re.findall(r'"GET /v2/once/blobs/(sha256:[0-9a-f]{64})', (controller.directory / "log").read_text())
+    assert sorted(asked) == sorted({*asked}) and {*map(digest_of, LAYERS[:3])} <= {*asked}
+
+
+def test_check_mode_on_a_bare_fleet_keeps_nothing_anywhere(controller: Controller) -> None:
+    name = controller.push("bare:1", LAYERS[:2])
+    told = controller.transfer("--check", name=name).told
+    assert {t["sent"]["bytes"] for t in told.values()} == {sum(map(len, LAYERS[:2]))}
+    assert not controller.cache.exists()
+    for node in controller.hosts.nodes:
+        assert blobs_of(node) == set() and incoming(node) == ""
+
+
+def test_what_came_before_a_break_is_not_sent_again(controller: Controller) -> None:
+    """A blob that came whole, half of another, and a piece of a third that is not what it should be."""
+    name = controller.push("resume:1", LAYERS[:4])
+    node = controller.hosts.node("node-a")
+    place = "/root/.ansible/tmp/stowage-incoming"
+    node.run(["mkdir", "-p", place])
+    pieces = {0: LAYERS[0], 1: LAYERS[1][:100_000]}
+    for number, content in pieces.items():
+        path = f"{place}/{digest_of(LAYERS[number]).replace(':', '-')}.0"
+        subprocess.run(node.argv(["tee", path]), input=content, stdout=subprocess.DEVNULL, check=True)
+    expected = sum(map(len, LAYERS[:4])) - sum(map(len, pieces.values()))
+    assert controller.transfer("--check", name=name, hosts="node-a").told["node-a"]["sent"]["bytes"] == expected
+    told = controller.transfer(name=name, hosts="node-a").told["node-a"]
+    assert told["sent"] == {"blobs": 3, "bytes": expected}
+    assert told["image"]["missing"] == [] and incoming(node) == ""
+
+    node.run(["sh", "-c", "rm -rf /var/lib/stowage/images /var/lib/stowage/layers"])
+    node.run(["mkdir", "-p", place])
+    path = f"{place}/{digest_of(LAYERS[2]).replace(':', '-')}.0"
+    subprocess.run(node.argv(["tee", path]), input=b"\1" * 1000, stdout=subprocess.DEVNULL, check=True)
+    told = controller.transfer(name=name, hosts="node-a").told["node-a"]
+    assert told["image"]["missing"] == [] and incoming(node) == ""
+
+
+def test_a_large_blob_goes_in_pieces(controller: Controller) -> None:
+    big = layer(99, PIECE + 5_000_000)
+    layout = controller.layout("big:1", [big])
+    played = controller.transfer(name="big:1", src=str(layout), hosts="node-b")
+    assert played.told["node-b"]["sent"] == {"blobs": 1, "bytes": len(big)}
+    assert played.told["node-b"]["image"]["layers"] == [digest_of(big)]
+    assert controller.kept() == set()  # a layout is sent from where it is
+
+
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
+def test_an_archive_on_the_controller(controller: Controller, form: str) -> None:
+    layout = controller.layout("example.com/carried:1", LAYERS[:3])
+    path = controller.directory / "carried.tar"
+    source = f"oci:{layout}:example.com/carried:1"
+    subprocess.run(["skopeo", "copy", "-q", source, f"{form}:{path}:example.com/carried:1"], check=True)
+    told = controller.transfer(name="example.com/carried:1", src=str(path)).told
+    for node in controller.hosts.nodes:
+        assert told[node.name]["image"]["layers"] == [digest_of(content) for content in LAYERS[:3]]
+    again = controller.transfer(name="example.com/carried:1", src=str(path)).told
+    assert not any(t["changed"] for t in again.values())
+
+
+def test_a_tag_that_moves_is_followed_when_asked_for(controller: Controller) -> None:
+    name = controller.push("moving:1", LAYERS[:1])
+    first = controller.transfer(name=name).told["node-a"]["image"]["digest"]
+    controller.push("moving:1", LAYERS[:2])
+    kept = controller.transfer(name=name).told
+    assert not any(t["changed"] for t in kept.values())
+    moved = controller.transfer(name=name, pull="always").told
+    digests = {t["image"]["digest"] for t in moved.values()}
+    assert len(digests) == 1 and first not in digests
+    assert {t["sent"]["blobs"] for t in moved.values()} == {1}
+
+
+def test_a_host_with_a_policy_takes_what_it_accepts_alone(controller: Controller) -> None:
+    name = controller.push("strict:1", LAYERS[:1])
+    policy = {"stowage.engine.image_policy": {"default": "reject"}}
+    controller.play([{**policy, "register": "told"}], hosts="node-b")
+    try:
+        refused = controller.transfer(name=name, failing=True)
+        assert "node-b" not in refused.told and refused.told["node-a"]["changed"]
+        assert "the policy rejects it" in refused.output
+        assert blobs_of(controller.hosts.node("node-b")) == set()
+    finally:
+        policy = {"stowage.engine.image_policy": {"state": "absent"}}
+        controller.play([{**policy, "register": "told"}], hosts="node-b")
+
+
+def test_errors_say_what_to_do_and_no_secret(controller: Controller) -> None:
+    name = f"{controller.registry}/nowhere:1"
+    failed = controller.transfer("-vvv", name=name, username="u", password="s3cret-word", failing=True)
+    assert "on the controller: " in failed.output and "nowhere" in failed.output
+    name = controller.push("quiet:1", LAYERS[:1])
+    told = controller.transfer("-vvv", name=name, username="u", password="s3cret-word")
+    assert "s3cret-word" not in failed.output + told.output
+    failed = controller.transfer(name="x:1", src="nowhere.tar", failing=True)
+    assert "nowhere.tar" in failed.output

@@ -36,7 +36,7 @@ from .image.registry.client import Registry
 from .image.store import Store, verify, write_store
 from .image.transfer.signatures import collect_signatures
 from .image.trust.remote import Repository, check_remote
-from .linux.files import list_directory, read_json, remove_if_exists, write_json
+from .linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_json
 from .model.reference import parse_digest, parse_reference
 from .model.registry import Access
 from .model.transfer import Offer
@@ -140,7 +140,7 @@ class Depot:
         self, blobs: Sequence[Descriptor], suspect: bool, chunks: Callable[[Descriptor], Iterator[bytes]]
     ) -> None:
         """One process fetches, the others wait and find."""
-        with write_store(self.paths) as store:
+        with self._open(keep=True) as store:
             for blob in blobs:
                 if not (store.is_intact(blob) if suspect else store.has_blob(blob)):
                     store.put_stream(blob.media_type, chunks(blob), expected=blob.digest, what=f"blob {blob.digest}")
@@ -150,7 +150,7 @@ class Depot:
         if not keep:
             yield self._store
             return
-        with write_store(self.paths) as store:
+        with exclusive_lock(self.paths.lock), write_store(self.paths) as store:
             yield store
 
     def _resolve(self, fetch: _Fetch) -> tuple[Descriptor, bytes]:

@@ -79,9 +79,9 @@ def _lines(more: Callable[[], bytes]) -> Iterator[int]:
     """Numbers, a line each, in blocks; what is left of the last block means nothing."""
     rest = b""
     while True:
-        *lines, rest = (rest + more()).split(b"\n")
         if len(rest) > 20:
             raise InvalidImage("the tar archive has a sparse file whose map is no numbers")
+        *lines, rest = (rest + more()).split(b"\n")
         yield from map(_decimal, lines)
 
 

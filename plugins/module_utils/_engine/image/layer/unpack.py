@@ -88,7 +88,7 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
     from .read_ahead import read_ahead  # threading, which most runs do without
 
     try:
-        with _unnamed_file(os.path.dirname(partial)) as late:
+        with _unnamed_file(os.path.dirname(partial) or ".") as late:
             stream = LayerStream(file, limit=budget.size, algorithm=diff_id.partition(":")[0])
             nodes = not in_user_namespace()
             _enter(partial)
@@ -117,9 +117,10 @@ def _enter(directory: str) -> None:
         ) from error
     seal_imports()
     os.umask(0)
-    with contextlib.suppress(OSError):  # ENODATA: the usual case
-        # Inherited from where layers are kept, it would change the mode of everything in the layer (acl(5)).
-        os.removexattr("/", "system.posix_acl_default")
+    # Inherited from where layers are kept, they would change the mode of everything in the layer (acl(5)).
+    for key in ("system.posix_acl_default", "system.posix_acl_access"):
+        with contextlib.suppress(OSError):  # ENODATA: the usual case
+            os.removexattr("/", key)
 
 
 def _unnamed_file(directory: str) -> BinaryIO:

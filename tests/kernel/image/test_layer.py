@@ -84,7 +84,9 @@ def test_every_attribute_is_kept(tmp_path: Path) -> None:
 def test_whiteouts_and_opaque_directories_hide_what_is_below(paths: Paths, tmp_path: Path) -> None:
     layers = install(
         paths,
-        layer_of(*(member(name) for name in ("a/gone", "a/kept", "b/gone", "c/gone", "e/gone", "f/gone", "file"))),
+        layer_of(
+            *(member(name) for name in ("a/gone", "a/kept", "b/gone", "c/gone", "e/gone", "f/gone", "g/gone", "file"))
+        ),
         layer_of(
             member("a/.wh.gone"),
             member("b", DIR),
@@ -98,12 +100,15 @@ def test_whiteouts_and_opaque_directories_hide_what_is_below(paths: Paths, tmp_p
             member("e/new"),
             member("f/new"),
             member(".wh.f"),
+            member(".wh.g"),
+            member("g", DIR),
+            member("g/new"),
             member(".wh.file"),
             member("file", DIR),
         ),
     )
     assert set(overlay_tree(paths, layers, tmp_path)) == {
-        *("a", "a/kept", "b", "b/new", "d", "e", "e/new", "f", "f/new", "file"),
+        *("a", "a/kept", "b", "b/new", "d", "e", "e/new", "f", "f/new", "g", "g/new", "file"),
     }
 
 

@@ -108,6 +108,7 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
 def _enter(directory: str) -> None:
     """Have ``directory`` as root, with nothing of what is outside at hand but what is open."""
     os.chdir(directory)
+    wanted = os.stat(".")
     try:
         os.chroot(".")
     except PermissionError as error:
@@ -115,6 +116,9 @@ def _enter(directory: str) -> None:
             "unpacking a layer takes a root directory of its own, and this process may not change its (it lacks "
             "CAP_SYS_CHROOT): run it as root, or as root of a user namespace"
         ) from error
+    if not os.path.samestat(os.stat("/"), wanted):
+        # All names are taken from the root from here on: whatever made this so, it would be the host's own.
+        raise Unsupported(f"{directory} did not become the root of the process that unpacks into it")
     seal_imports()
     os.umask(0)
     # Inherited from where layers are kept, they would change the mode of everything in the layer (acl(5)).

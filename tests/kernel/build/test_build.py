@@ -562,3 +562,10 @@ def test_skopeo_and_umoci_read_what_is_built(workshop):
     assert not (root / "bin/zcat").exists()
     assert (root / "d").stat().st_uid == 5
     assert (root / "bin/busybox").stat().st_size > 0
+
+
+def test_what_is_missing_is_told_before_a_step_runs(workshop):
+    with pytest.raises(InvalidContainerfile, match="Containerfile:5: COPY: 'none' is not in the context"):
+        workshop.forecast(BASE + "RUN touch /x\nCOPY none /x\n")
+    text = BASE.replace("scratch", "scratch AS tools") + BASE + "RUN touch /x\nCOPY --from=tools /bin /tools\n"
+    assert [step.stage for step in workshop.forecast(text).steps] == ["tools"] * 3 + ["stage 1"] * 5

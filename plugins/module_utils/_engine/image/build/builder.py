@@ -265,12 +265,14 @@ class Builder:
         return self._layer(state, LayerPlan(key, told, members=lambda: maker.members))
 
     def _plan_copy(self, stage: Stage, state: StageState, copy: Copy) -> LayerPlan | None:
-        if not state.is_known:
-            return None
+        # What is copied from is looked at in any case: a forecast tells of all that is missing.
         if copy.origin:
             found = self._origin(stage, copy.origin)
-            return None if found is None else self.copies.plan_from(state, copy, *found)
-        return self.copies.plan(state, copy, self.context)
+            return self.copies.plan_from(state, copy, *found) if found and state.is_known else None
+        if state.is_known:
+            return self.copies.plan(state, copy, self.context)
+        self.copies.check(state, copy, self.context)
+        return None
 
     def _plan_run(self, stage: Stage, state: StageState, run: Run) -> LayerPlan | None:
         names = [mount.options.get("from", "") for mount in run.mounts if mount.kind in ("bind", "cache")]

@@ -114,6 +114,12 @@ class CopyPlanner:
 
         return LayerPlan(key, _told(copy), members=members)
 
+    def check(self, state: StageState, copy: Copy, origin: Origin) -> None:
+        """Raise ValueError for what cannot be copied, whatever the layers below come to."""
+        for text in (self._expand_source(state, text) for text in copy.sources):
+            if not _REMOTE.match(text):
+                find_sources(origin, text)
+
     def _job(self, state: StageState, copy: Copy, sources: list[str]) -> CopyJob | None:
         """The copy with its words expanded; None where its owner is somebody of a layer that is not there yet."""
         dest = state.absolute(state.expand(copy.dest))

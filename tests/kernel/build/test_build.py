@@ -247,7 +247,7 @@ def test_heredocs(workshop):
 
 
 def test_a_step_that_fails_says_what_it_said(workshop):
-    with pytest.raises(BuildFailed, match=r"(?s)RUN /bin/sh -c echo out; echo err >&2; exit 3: .* status 3.*out\nerr"):
+    with pytest.raises(BuildFailed, match=r"(?s)Containerfile:4: RUN /bin/sh -c echo out; echo err >&2; exit 3: .* status 3.*out\nerr"):
         workshop.build(BASE + "RUN echo out; echo err >&2; exit 3\n")
     assert workshop.log[-2:] == ["out", "err"]
     with pytest.raises(EngineError, match="no-such-program"):

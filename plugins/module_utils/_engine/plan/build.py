@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from ..model.build import Build, Forecast
 from ..model.image import Image
 from .change import Change, Fields
-from .image import told_image
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,10 @@ class BuildImage(Change):
 
     @property
     def before(self) -> Fields:
-        return told_image(self.current)
+        if self.current is None:
+            return {}
+        missing = {"missing_layers": list(self.current.missing)} if self.current.missing else {}
+        return {"digest": self.current.digest, **missing}
 
     @property
     def after(self) -> Fields:

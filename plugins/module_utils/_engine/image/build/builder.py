@@ -85,6 +85,7 @@ class Builder:
         self._images: dict[str, StageState] = {}
         self._steps: list[tuple[int, Step]] = []
         self._pulls: list[str] = []
+        self._where = ""
 
     def forecast(self) -> Forecast:
         """What building comes to. Raises InvalidContainerfile, InvalidOption, and others for what is not there."""
@@ -144,12 +145,15 @@ class Builder:
 
     def _guarded(self, instruction: Instruction, act: Callable[[], Any]) -> Any:
         """Do it; what cannot be is an error with file and line."""
+        outer, self._where = self._where, f"{self.file.file}:{instruction.line}"
         try:
             return act()
         except (ValueError, InvalidImage, InvalidOption) as error:
             raise InvalidContainerfile(self.file.file, instruction.line, f"{instruction.name}: {error}") from error
         except OSError as error:
-            raise KernelError(f"{self.file.file}:{instruction.line}: {instruction.name}", error) from error
+            raise KernelError(f"{self._where}: {instruction.name}", error) from error
+        finally:
+            self._where = outer
 
     def _note(self, stage: Stage, instruction: Instruction, outcome: str) -> None:
         self._steps.append((stage.number, Step(stage.told, instruction.line, instruction.text, outcome)))
@@ -311,7 +315,7 @@ class Builder:
 
     def _make_layer(self, state: StageState, plan: LayerPlan) -> tuple[Descriptor, str] | None:
         if plan.run is not None and self.runner is not None:
-            with self.runner(plan.run(), plan.told) as upper, write_store(self.paths) as store:
+            with self.runner(plan.run(), f"{self._where}: {plan.told}") as upper, write_store(self.paths) as store:
                 layer = commit_layer(self.paths, store, upper, state.layers, self.epoch)
                 self._cache.keep(plan.key, Record(layer, state.layers), plan.told)
                 return layer

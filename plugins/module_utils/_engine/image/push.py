@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from ..errors import Conflict, InvalidImage, NotFound
 from ..model.reference import parse_digest, parse_reference
+from ..progress import Progress
 from .locks import Pin
 from .manifest import FOREIGN_LAYERS, INDEXES, OCI_INDEX, Descriptor, encode, parse_manifest, platform_of
-from .progress import Progress
 from .registry.client import Registry
 from .registry.upload import Blob
 from .store import Store, write_store

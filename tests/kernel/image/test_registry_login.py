@@ -78,18 +78,20 @@ def test_basic_login_of_the_options_pulls_and_pushes(paths: Paths, locked_regist
     access = Access(username="user", password=PASSWORD, insecure=True)
     digest = store_image(paths, name, BASE)
     assert push(paths, name, access=access) == digest
-    assert resolve_remote(Image(name, access=access)) == digest
+    assert resolve_remote(paths, Image(name, access=access)) == digest
     theirs = run("skopeo", "inspect", "--tls-verify=false", f"--creds=user:{PASSWORD}", f"docker://{name}")
     assert json.loads(theirs)["Digest"] == digest
 
 
 @pytest.mark.parametrize("access", [Access(username="user", password="wr0ng-word", insecure=True)])
-def test_a_wrong_password_is_told_with_its_registry_and_tried_once(locked_registry: Registry, access: Access) -> None:
+def test_a_wrong_password_is_told_with_its_registry_and_tried_once(
+    paths: Paths, locked_registry: Registry, access: Access
+) -> None:
     image = Image(f"{locked_registry.host}/wrong:1", access=access)
     with pytest.raises(
         RegistryError, match=f"registry {locked_registry.host}: .*status 401.*check user and password of this registry"
     ) as error:
-        resolve_remote(image)
+        resolve_remote(paths, image)
     assert "wr0ng-word" not in str(error.value) and "wr0ng-word" not in repr(image)
 
 
@@ -144,7 +146,7 @@ def test_docker_registry_with_tokens(paths: Paths, tmp_path: Path) -> None:
         registry.delete_manifest(digest)
         assert registry.find_digest("1") is None
         with pytest.raises(RegistryError, match=r"logging in at 127.0.0.1:\d+ gave status 401.*check user and pass"):
-            resolve_remote(Image(first, access=Access("user", "wr0ng-word", insecure=True)))
+            resolve_remote(paths, Image(first, access=Access("user", "wr0ng-word", insecure=True)))
     finally:
         own.close()
         server.server.shutdown()

@@ -103,8 +103,8 @@ def test_an_authority_that_is_given_is_trusted_and_no_other(
             RegistryError,
             match=f"registry {secure.host}: .*its certificate is not trusted.*give its authority as ca_cert",
         ):
-            resolve_remote(Image(name, access=wrong))
-    assert resolve_remote(Image(name, access=Access(insecure=True))) == digest
+            resolve_remote(paths, Image(name, access=wrong))
+    assert resolve_remote(paths, Image(name, access=Access(insecure=True))) == digest
 
 
 def test_a_certificate_of_another_name_is_refused(authority: Authority) -> None:
@@ -352,7 +352,7 @@ def test_what_a_mirror_has_not_comes_from_the_registry(
     with pytest.raises(
         RegistryError, match=f"registry {primary.host}: .*status 404.*before that, registry {mirror.host}"
     ):
-        resolve_remote(Image(f"{primary.host}/app:2"))
+        resolve_remote(paths, Image(f"{primary.host}/app:2"))
 
 
 def test_a_blob_that_breaks_off_at_a_mirror_goes_on_at_the_registry(
@@ -377,7 +377,7 @@ def test_a_mirror_gets_neither_the_login_of_the_task_nor_what_is_pushed(
     mirror.fault("HEAD", "manifests", status(401, WWW_Authenticate='Basic realm="x"'), times=9)
     access = Access("user", "pass-word", insecure=True)
     with pytest.raises(RegistryError, match="status 404"):
-        resolve_remote(Image(f"{primary.host}/app:1", access=access))
+        resolve_remote(paths, Image(f"{primary.host}/app:1", access=access))
     assert mirror.asked and not any(asked.headers.get("Authorization") for asked in mirror.asked)
     mirror.asked.clear()
     name = f"{primary.host}/app:3"
@@ -386,10 +386,12 @@ def test_a_mirror_gets_neither_the_login_of_the_task_nor_what_is_pushed(
     assert mirror.asked == []
 
 
-def test_a_blocked_registry_is_not_asked(home: Path, mirrored: tuple[FaultyRegistry, FaultyRegistry]) -> None:
+def test_a_blocked_registry_is_not_asked(
+    paths: Paths, home: Path, mirrored: tuple[FaultyRegistry, FaultyRegistry]
+) -> None:
     _mirror, primary = mirrored
     with (home / "registries.conf").open("a") as file:
         file.write(f'[[registry]]\nprefix = "{primary.host}/bad"\nblocked = true\n')
     with pytest.raises(RegistryError, match=f"registry {primary.host}: .*registries.conf says that .*/bad is blocked"):
-        resolve_remote(Image(f"{primary.host}/bad/app:1"))
+        resolve_remote(paths, Image(f"{primary.host}/bad/app:1"))
     assert primary.asked == []

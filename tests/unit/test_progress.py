@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.progress import Line, Progress, bytes_of
+from ansible_collections.stowage.engine.plugins.module_utils._engine.progress import Line, Progress, bytes_of
 
 
 def test_what_other_processes_count_is_seen() -> None:

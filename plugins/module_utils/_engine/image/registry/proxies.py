@@ -31,15 +31,16 @@ class Proxy(NamedTuple):
 
 
 def find_proxy(
-    scheme: str, host: str, port: int, own: str = "", environment: Mapping[str, str] = os.environ
+    scheme: str, host: str, port: int, own: str = "", environment: Mapping[str, str] | None = None
 ) -> Proxy | None:
     """The proxy for a connection: ``own`` where it is given, else the environment's. Raises RegistryError."""
     if own:
         return parse_proxy(own, "proxy")
+    known = os.environ if environment is None else environment
     for name in (f"{scheme}_proxy", f"{scheme}_PROXY".upper(), "all_proxy", "ALL_PROXY"):
-        if environment.get(name):
-            without = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
-            return None if _is_direct(host.lower().rstrip("."), port, without) else parse_proxy(environment[name], name)
+        if known.get(name):
+            without = known.get("no_proxy") or known.get("NO_PROXY") or ""
+            return None if _is_direct(host.lower().rstrip("."), port, without) else parse_proxy(known[name], name)
     return None
 
 

@@ -135,8 +135,10 @@ def test_a_partial_blob_that_is_wrong_is_fetched_anew_once(paths: Paths, faulty:
         pull_image(paths, image(faulty))
     Path(Store(paths.images).partial_path(digest_of(LAYERS[0]))).write_bytes(bytes(size))
     faulty.asked.clear()
-    pull_image(paths, image(faulty))
+    lines: list[str] = []
+    pull_image(paths, image(faulty), lines.append)
     assert asked_for(faulty, digest_of(LAYERS[0]))[-1] == ""
+    assert f": {len(LAYERS[0]) / 1e6:.1f} MB in " in lines[-1]  # what was dropped does not count
     is_whole(paths, image(faulty))
 
 

@@ -61,6 +61,7 @@ class Fetcher:
         self._what = what
         self._count = count
         self._path = store.partial_path(blob.digest)
+        self._counted = 0
 
     def fetch(self) -> None:
         """Only get it. Raises DigestMismatch, RegistryError, KernelError."""
@@ -78,6 +79,7 @@ class Fetcher:
             remove_if_exists(self._path)
             if not resumed:
                 raise
+            self._came(-self._counted)
             receive()  # what an earlier run left was wrong
         except RegistryError as error:
             if error.contradicts or not os.path.getsize(self._path):
@@ -86,6 +88,10 @@ class Fetcher:
         except BaseException:
             remove_if_exists(self._path)
             raise
+
+    def _came(self, size: int) -> None:
+        self._counted += size
+        self._count(size)
 
     def _receive_and_unpack(self, target: str, diff_id: str) -> None:
         with open(self._path, "ab"):
@@ -119,13 +125,13 @@ class Fetcher:
                 file.seek(0)
                 while chunk := file.read(_CHUNK):
                     state.update(chunk)
-                    self._count(len(chunk))
+                    self._came(len(chunk))
                 offset = file.tell()
                 for piece in self._source(blob, offset) if offset < blob.size else ():
                     state.update(piece)
                     write_all(file.fileno(), piece)
                     offset += len(piece)
-                    self._count(len(piece))
+                    self._came(len(piece))
                     if notify >= 0:
                         os.write(notify, b".")
             digest = f"{state.name}:{state.hexdigest()}"

@@ -18,7 +18,7 @@ import traceback
 from tests.bench.frame import render_text
 from tests.bench.page import read_machine, write_page
 
-NAMES = ("start", "many", "again", "monitors", "overlay", "library", "programs", "images", "pull")
+NAMES = ("start", "many", "again", "monitors", "overlay", "library", "programs", "images", "pull", "builds")
 
 
 def main() -> int:

@@ -28,7 +28,7 @@ from .arguments import Arguments
 from .cache import Record, StepCache, step_key
 from .commit import commit_layer, put_chunks
 from .containerfile import parse_containerfile, parse_trigger
-from .containerfile_instructions import Copy, From, Pairs, Run, Words
+from .containerfile_instructions import Copy, Pairs, Run, Words
 from .containerfile_words import expand
 from .copy_step import CopyPlanner, LayerPlan
 from .copying import find_owner, members_digest

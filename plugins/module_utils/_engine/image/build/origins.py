@@ -60,7 +60,7 @@ def find_sources(origin: Origin, text: str) -> list[Source]:
             raise ValueError(f"{text!r} is left out of {origin.told} by its ignore file")
         return [Source(path, found, pivot)]
     root = origin.view.find(b"")
-    matches = {} if root is None else {path: found for path, found in _glob(origin, root, (), parts)}
+    matches = {} if root is None else dict(_glob(origin, root, (), parts))
     ignored = origin.ignore.excludes
     return [
         Source(path, found, pivot) for path, found in sorted(matches.items()) if not ignored(os.fsdecode(path))

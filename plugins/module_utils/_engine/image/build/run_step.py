@@ -12,7 +12,6 @@ from typing import Union
 
 from .containerfile_lines import parse_heredoc
 from .copying import CopyJob, copy_members, members_digest
-from .ignore import Ignore
 from .origins import Source, walk
 from .stage import PROXIES
 from .view import View, entries

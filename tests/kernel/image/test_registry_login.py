@@ -95,6 +95,14 @@ def test_a_wrong_password_is_told_with_its_registry_and_tried_once(
     assert "wr0ng-word" not in str(error.value) and "wr0ng-word" not in repr(image)
 
 
+def test_a_wrong_password_is_sent_once() -> None:
+    with FaultyRegistry(username="user") as locked:
+        with pytest.raises(RegistryError, match=r"status 401"):
+            client(locked, Access("user", "wr0ng-word", insecure=True)).get_manifest("1")
+        sent = [bool(asked.headers.get("Authorization")) for asked in locked.asked]
+        assert sent == [False, True], "registries lock users out"
+
+
 class TokenServer:
     """Gives tokens that docker-registry trusts to ``user``, of the scope that was asked for."""
 

@@ -191,6 +191,33 @@ def test_what_began_with_https_does_not_go_on_without(
         assert b"".join(registry.get_blob(digest, 7)) == b"content"
 
 
+def test_a_client_certificate_is_shown_to_its_registry_and_to_nobody_that_it_redirects_to(
+    authority: Authority, server: tuple[Path, Path]
+) -> None:
+    certificate, key = authority.issue("own")
+    access = Access(ca_cert=str(authority.file), client_cert=str(certificate), client_key=str(key))
+    contexts = [server_context(server), server_context(server)]
+    for context in contexts:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.load_verify_locations(authority.file)
+    shown: list[bool] = []
+    with FaultyRegistry(context=contexts[0]) as registry, FaultyRegistry(context=contexts[1]) as elsewhere:
+
+        def look(handler: object) -> None:
+            shown.append(bool(handler.connection.getpeercert()))
+            if handler.own is registry:
+                redirect(lambda path: f"https://{elsewhere.host}{path}")(handler)
+            else:
+                handler.serve()
+
+        digest = elsewhere.put("app", "blobs", b"content")
+        for place in (registry, elsewhere):
+            place.fault("GET", "blobs", look)
+        client = Client(parse_reference("name", f"{registry.host}/app:1"), access=access, delays=QUICK)
+        assert b"".join(client.get_blob(digest, 7)) == b"content"
+    assert shown == [True, False]
+
+
 def test_tokens_are_not_fetched_over_plain_http_for_a_registry_with_tls(
     authority: Authority, server: tuple[Path, Path]
 ) -> None:

@@ -137,7 +137,7 @@ class FaultyRegistry:
     def put(self, repository: str, kind: str, content: bytes, version: str = "", media_type: str = "") -> str:
         """Have content, under its digest and ``version``."""
         digest = digest_of(content)
-        for name in {digest, version or digest}:
+        for name in sorted({digest, version or digest}):
             self.content[repository, kind, name] = (media_type, content)
         return digest
 

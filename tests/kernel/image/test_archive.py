@@ -74,7 +74,7 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> str:
 def filled(paths: Paths, layout: str, tmp_path: Path) -> Paths:
     """A store that has both images."""
     for name in NAMES:
-        short = name.split("/")[-1].split(":")[0]
+        short = name.rpartition("/")[2].partition(":")[0]
         single = str(tmp_path / short)
         run("skopeo", "copy", f"oci:{layout}:{short}", f"oci:{single}:{name}")
         load_images(paths, single)

@@ -21,17 +21,17 @@ def stored(name: str, age: float, *, used: bool = False) -> StoredImage:
     return StoredImage(Image(name), NOW - age, used)
 
 
-SHOP = [
+SHOP = (
     stored("r.example.com/shop/web:4", 10),
     stored("r.example.com/shop/web:3", 20),
     stored("r.example.com/shop/web:2", 30, used=True),
     stored("r.example.com/shop/web:1", 40),
     stored("r.example.com/shop/db:1", 50),
     stored("docker.io/library/base:1", 60),
-]
+)
 
 
-def removed(prune: Prune, images: list[StoredImage] = SHOP) -> set[str]:
+def removed(prune: Prune, images: tuple[StoredImage, ...] = SHOP) -> set[str]:
     changes = plan_prune(prune, images, Garbage(), NOW)
     return {change.current.name.rpartition("/")[2] for change in changes if isinstance(change, RemoveImage)}
 

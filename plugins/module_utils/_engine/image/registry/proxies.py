@@ -34,6 +34,7 @@ def find_proxy(
     scheme: str, host: str, port: int, own: str = "", environment: Mapping[str, str] | None = None
 ) -> Proxy | None:
     """The proxy for a connection: ``own`` where it is given, else the environment's. Raises RegistryError."""
+    environment = os.environ if environment is None else environment
     if own:
         return parse_proxy(own, "proxy")
     known = os.environ if environment is None else environment

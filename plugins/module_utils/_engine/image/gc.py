@@ -20,7 +20,7 @@ from ..model.prune import Garbage, StoredImage
 from ..model.reference import normalise, parse_digest
 from .build.cache import cached_layers
 from .layer.directories import observe_layers, sweep_layers
-from .locks import ContentLock, pinned
+from .locks import ContentLock, clear_content_locks, pinned
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
 from .observe import observe_images
 from .store import Store, write_store
@@ -88,6 +88,7 @@ def _sweep(paths: Paths, store: Store) -> Garbage:
     for digest in removed:
         store.remove_blob(digest)
     _forget_partial_blobs(paths, store)
+    clear_content_locks(paths)
     return Garbage(removed, tuple(sweep_layers(paths, layers.__contains__)), size)
 
 

@@ -56,6 +56,14 @@ class ContentLock:
             self._fd = -1
 
 
+def clear_content_locks(paths: Paths) -> None:
+    """Remove the lock files of those who were killed. What somebody has stays."""
+    for name in list_directory(paths.content_locks):
+        lock = ContentLock(paths, name)
+        if lock.acquire(wait=False):
+            lock.release()
+
+
 class Claims:
     """Content locks that are let go of together, at the end of ``with``."""
 
@@ -122,7 +130,10 @@ def pinned(paths: Paths) -> set[str]:
     found: set[str] = set()
     for name in list_directory(paths.pins):
         path = os.path.join(paths.pins, name)
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # that pull has just ended: it needs no lock of the store for that
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             remove_if_exists(path)

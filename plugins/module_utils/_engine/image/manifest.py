@@ -38,6 +38,7 @@ FOREIGN_LAYERS = ("application/vnd.oci.image.layer.nondistributable.", "applicat
 MAX_LAYERS = 500
 # distribution-spec: "a registry SHOULD have a limit of 4 megabytes" for manifests.
 MAX_DOCUMENT = 4 << 20
+_MAX_SIZE = (1 << 63) - 1  # bytes: image-spec, descriptor.md has an int64
 
 
 class Descriptor(NamedTuple):
@@ -88,14 +89,20 @@ def parse_descriptor(value: Any, what: str) -> Descriptor:
         media_type, size = value.get("mediaType", ""), value["size"]
     except (KeyError, TypeError, AttributeError, InvalidReference) as error:
         raise InvalidImage(f"{what} is not a descriptor with a digest and a size ({error})") from error
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0 or not isinstance(media_type, str):
-        raise InvalidImage(f"{what} has a size or a media type that cannot be: {size!r}, {media_type!r}")
+    if (
+        not isinstance(size, int)
+        or isinstance(size, bool)
+        or not 0 <= size <= _MAX_SIZE
+        or not isinstance(media_type, str)
+    ):
+        raise InvalidImage(f"{what} has a size or a media type that cannot be: {_shown(size)}, {_shown(media_type)}")
     return Descriptor(media_type, digest, size, _strings(value.get("urls")) or ())
 
 
 def parse_manifest(content: bytes, what: str) -> Manifest:
     """An image manifest, or InvalidImage naming ``what``."""
     document = parse_object(content, what)
+    _refuse_two_faced(document, ("manifests",), INDEXES, what)
     layers = document.get("layers")
     if document.get("schemaVersion") != 2 or not isinstance(layers, list):
         raise InvalidImage(f"{what} is not an image manifest of schema version 2 (docker's schema 1 is not supported)")
@@ -112,7 +119,9 @@ def parse_index(content: bytes, what: str) -> list[Descriptor]:
 
 def parse_platforms(content: bytes, what: str) -> list[tuple[Descriptor, dict[str, Any]]]:
     """The manifests of an image index with their platforms (image-index.md); or InvalidImage naming ``what``."""
-    entries = parse_object(content, what).get("manifests")
+    document = parse_object(content, what)
+    _refuse_two_faced(document, ("layers", "config"), MANIFESTS, what)
+    entries = document.get("manifests")
     if not isinstance(entries, list):
         raise InvalidImage(f"{what} is not an image index")
     found = []
@@ -202,6 +211,18 @@ def override_config(base: Any, wanted: ImageConfig) -> dict[str, Any]:
     if wanted.exposed_ports:
         section["ExposedPorts"] = {**(section.get("ExposedPorts") or {}), **{port: {} for port in wanted.exposed_ports}}
     return section
+
+
+def _refuse_two_faced(document: dict[str, Any], others: tuple[str, ...], types: tuple[str, ...], what: str) -> None:
+    """A document that is an index to one reader and a manifest to another has two contents under one digest: one that
+    was looked at, and one that is run (CVE-2021-41190; image-spec, manifest.md, ``mediaType``)."""
+    if any(document.get(key) for key in others) or document.get("mediaType") in types:
+        raise InvalidImage(f"{what} is at once an index and an image's manifest; which one is meant cannot be told")
+
+
+def _shown(value: Any) -> str:
+    """What others have written, on one line. Python writes no integer of more than 4,300 digits."""
+    return repr(value)[:80] if not isinstance(value, int) or value.bit_length() < 128 else "a huge number"
 
 
 def _strings(value: Any) -> tuple[str, ...] | None:

@@ -96,6 +96,7 @@ class TarFiles(Files):
         super().__init__(path)
         self._offsets: dict[str, int] = {}
         self._kept: dict[str, bytes] = {}
+        self._room = _MAX_KEPT
         self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - open until close() is called
         try:
             self.compression = compression_of(self._file.read(512))
@@ -159,14 +160,14 @@ class TarFiles(Files):
 
         Returns how many bytes of the file were read.
         """
-        room = _MAX_KEPT - sum(map(len, self._kept.values()))
-        if not self.compression or not member.size or member.size > min(room, MAX_DOCUMENT):
+        if not self.compression or not member.size or member.size > min(self._room, MAX_DOCUMENT):
             return 0
         content = self._input.read(1)
         if content in (b"{", b"["):
             content += self._input.read(member.size - 1)
             if len(content) == member.size:
                 self._kept[name] = content
+                self._room -= len(content)
         return len(content)
 
     def _follow(self, name: str, links: dict[str, str]) -> None:

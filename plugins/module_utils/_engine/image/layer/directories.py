@@ -125,6 +125,7 @@ def sweep_layers(paths: Paths, keep: Callable[[str], bool]) -> list[str]:
                 remove_tree(path)
                 lock.release()
         elif not keep(name.replace("-", ":", 1)):
+            remove_tree(path + PARTIAL)
             # Not in place any more before it is taken apart: killed in between, it is a leftover, not half a layer.
             os.rename(path, path + PARTIAL)
             remove_tree(path + PARTIAL)

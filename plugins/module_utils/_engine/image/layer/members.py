@@ -40,16 +40,23 @@ _SPECIAL = stat.S_ISUID | stat.S_ISGID
 _DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# What the kernel says of names, targets, attributes and numbers that cannot be, whatever the disk is like.
+_ABSURD = (errno.ENAMETOOLONG, errno.ERANGE, errno.E2BIG, errno.EINVAL, errno.ENOENT, errno.ELOOP, errno.EMLINK)
 _PAGE = 4096
 _HOLE = 8 * _PAGE  # fewer zeros are written: a file in pieces costs more than them
 _NOTHING = bytes(_HOLE)
 
 
 class Budget(NamedTuple):
-    """How much a layer may hold: uncompressed bytes, and entries."""
+    """How much a layer may hold: uncompressed bytes, and entries; and how many seconds of a processor it may take.
+
+    Inflating 64 GB takes three minutes; what takes an hour is made to: links that lead through thousands of names, a
+    million times.
+    """
 
     size: int = 64 << 30
     entries: int = 4_000_000
+    seconds: int = 3600
 
 
 class Rules(NamedTuple):
@@ -96,19 +103,25 @@ class Unpacker:
         for count, member in enumerate(reader, 1):
             if count > limit:
                 raise InvalidImage(f"the layer has more than {limit} entries")
-            path = clean_path(member.name)
-            directory, _slash, base = path.rpartition(b"/")
-            if base.startswith(WHITEOUT):
-                self._whiteout(directory, base)
-            elif not path:
-                self._postpone(path, member)
-            elif member.kind == FILE:
-                self._tree.enter(directory)
-                self._make_file(base, member, reader)
-            else:
-                self._tree.enter(directory)
-                self._make(path, base, member)
+            try:
+                self._add(member, reader)
+            except OSError as error:
+                raise _blamed(error, member.name) from error
         self._set_directories()
+
+    def _add(self, member: Member, reader: TarReader) -> None:
+        path = clean_path(member.name)
+        directory, _slash, base = path.rpartition(b"/")
+        if base.startswith(WHITEOUT):
+            self._whiteout(directory, base)
+        elif not path:
+            self._postpone(path, member)
+        elif member.kind == FILE:
+            self._tree.enter(directory)
+            self._make_file(base, member, reader)
+        else:
+            self._tree.enter(directory)
+            self._make(path, base, member)
 
     def _whiteout(self, directory: bytes, base: bytes) -> None:
         if base == _OPAQUE:
@@ -254,14 +267,23 @@ class Unpacker:
                 # A later entry took its place.
                 if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                     continue
-                raise
+                raise _blamed(error, path) from error
             try:
                 os.fchown(fd, uid, gid)
                 os.fchmod(fd, mode)
                 self._set_xattrs(fd, xattrs)
                 os.utime(fd, ns=(mtime, mtime))
+            except OSError as error:
+                raise _blamed(error, path) from error
             finally:
                 os.close(fd)
+
+
+def _blamed(error: OSError, name: bytes) -> Exception:
+    """What the kernel refuses of an entry is the layer's fault, or the disk's."""
+    if error.errno not in _ABSURD:
+        return error
+    return InvalidImage(f"the layer has an entry that cannot be made: {show(name)}: {error.strerror}")
 
 
 def _write_pages(fd: int, chunk: bytes | memoryview) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ZEROS = memoryview(bytes(1 << 18))
 _MAP = b"GNU.sparse.map"
-_MAX_PIECES = 1 << 20  # 16 MB of them here
+_MAX_PIECES = 1 << 17  # 25 MB of them here
 _MAX_OFFSET = (1 << 63) - 1
 
 

@@ -41,6 +41,7 @@ _XATTR = b"SCHILY.xattr."
 _FILE_KINDS = (b"0", b"\0", b"7")
 _KINDS = frozenset((HARD_LINK, *KINDS.values()))
 _MAX_EXTENSION = 1 << 20  # a pax header or long name; Linux has names of 4,096 and xattrs of 65,536 bytes
+_MAX_NAME = 4096 + 256  # PATH_MAX, for the directory, and NAME_MAX
 _CHUNK = 1 << 16
 _MAX_ID = (1 << 32) - 2  # chown(2): -1 means unchanged
 _MAX_TIME = (1 << 63) - 1  # a struct timespec in nanoseconds
@@ -93,7 +94,7 @@ class TarReader:
                 if kind == b"x":
                     pax = _parse_pax(extension)
                 elif kind == b"g":
-                    self._global.update(_parse_pax(extension))
+                    self._global.update(_for_all(_parse_pax(extension)))
                 else:
                     long_names[kind] = extension.rstrip(b"\0")
                 continue
@@ -208,6 +209,8 @@ def _member(fields: tuple[bytes, ...], pax: dict[bytes, bytes], long_names: dict
     if kind in _FILE_KINDS:
         # Before POSIX there was no kind for directories: the name's slash told them.
         kind = DIRECTORY if name.endswith(b"/") else FILE
+        if kind == DIRECTORY and (_number(size) or pax.get(b"size", b"0").strip(b"0")):
+            raise InvalidImage(f"{_show(name)} is a directory by its name, and has content")  # readers disagree
     elif kind == b"S":
         kind = FILE
     elif kind not in _KINDS:
@@ -218,6 +221,8 @@ def _member(fields: tuple[bytes, ...], pax: dict[bytes, bytes], long_names: dict
     else:
         target = pax.get(b"linkpath") or long_names.get(b"K") or _text(target)
         length = 0
+    if (pax or long_names) and (max(len(name), len(target)) > _MAX_NAME or b"\0" in name + target):
+        raise InvalidImage(f"{_show(name)} has a name or a target that cannot be")
     member = Member(
         name,
         kind,
@@ -249,7 +254,7 @@ def _parse_pax(content: bytes) -> dict[bytes, bytes]:
         length = content[position:space]
         end = position + int(length) if space > 0 and length.isdigit() and len(length) < 8 else 0
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
-        if end <= space or end > len(content) or not equals or content[end - 1 : end] != b"\n":
+        if end <= space or end > len(content) or not equals or content[end - 1 : end] != b"\n" or b"\0" in key:
             raise InvalidImage("the tar archive has a malformed pax header")
         if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
             # GNU's first pax format says its map in records of the same names, again and again.
@@ -258,6 +263,15 @@ def _parse_pax(content: bytes) -> dict[bytes, bytes]:
         records[key] = value
         position = end
     return records
+
+
+def _for_all(pax: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """What of a global header is for every entry from there on. A name or an attribute for all of them is meant by
+    nobody, readers disagree about it, and 1 MB of it times a million entries is an attack."""
+    for key in pax:
+        if key in (b"path", b"linkpath", b"size") or key.startswith((_XATTR, b"GNU.sparse.")):
+            raise InvalidImage(f"the tar archive has a {_show(key)} for all its entries, in a global pax header")
+    return {key: pax[key] for key in (b"uid", b"gid", b"mtime") if key in pax}
 
 
 def _number(field: bytes) -> int:
@@ -303,7 +317,7 @@ def _text(field: bytes) -> bytes:
 
 
 def _show(name: bytes) -> str:
-    return repr(name.decode(errors="backslashreplace"))
+    return repr(name[:200].decode(errors="backslashreplace"))
 
 
 # Writing ------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ OPAQUE_XATTR = "trusted.overlay.opaque"
 _MAX_LINKS = 40  # path_resolution(7)
 _MAX_DEPTH = 256  # who removes a tree goes down it with a descriptor and a call each, of 1,024 and 1,000
 _PATH_MAX = 4095
+_SHOWN = 200  # characters of a name that a person reads
 
 
 class Tree:
@@ -38,7 +39,7 @@ class Tree:
             return
         self._path = None
         if path.count(b"/") >= _MAX_DEPTH or len(path) > _PATH_MAX:
-            raise InvalidImage(f"the layer has directories nested more than {_MAX_DEPTH} deep: {show(path[:400])}...")
+            raise _too_deep(path)
         try:
             os.chdir(b"/" + path)
         except OSError as error:
@@ -48,7 +49,7 @@ class Tree:
                 raise
             _walk(path)
         if os.getcwdb().count(b"/") > _MAX_DEPTH:  # links may have led deeper than the path says
-            raise InvalidImage(f"the layer has directories nested more than {_MAX_DEPTH} deep at {show(path)}")
+            raise _too_deep(path)
         self._path = path
 
     def forget(self) -> None:
@@ -75,29 +76,39 @@ def is_whiteout(found: os.stat_result) -> bool:
 
 
 def show(path: bytes) -> str:
-    return repr(path.decode(errors="backslashreplace"))
+    text = repr(path.decode(errors="backslashreplace"))
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _too_deep(path: bytes) -> InvalidImage:
+    return InvalidImage(f"the layer has directories nested more than {_MAX_DEPTH} deep: {show(path)}")
 
 
 def _walk(path: bytes) -> None:
     """Go there name by name: links are followed by us, since what they lead to may have to be made."""
     os.chdir("/")
     pending = path.split(b"/")[::-1]
-    links = 0
+    links = depth = 0
     while pending:
         part = pending.pop()
         if part in (b"", b"."):
             continue
         if part == b"..":
             os.chdir("..")  # at the root that is the root (path_resolution(7))
+            depth = max(0, depth - 1)
             continue
+        if depth == _MAX_DEPTH:  # before it is made: a link may lead two thousand directories down
+            raise _too_deep(path)
         target = _step(part)
         if target is None:
+            depth += 1
             continue
         links += 1
         if links > _MAX_LINKS:
             raise InvalidImage(f"the layer has too many symbolic links in {show(path)}")
         if target.startswith(b"/"):
             os.chdir("/")
+            depth = 0
         pending += target.split(b"/")[::-1]
 
 

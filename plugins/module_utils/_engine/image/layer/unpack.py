@@ -17,7 +17,9 @@ import contextlib
 import errno
 import io
 import os
+import resource
 import shutil
+import signal
 
 from ...errors import DigestMismatch, InvalidImage, KernelError, Unsupported
 from ...linux.process import in_user_namespace
@@ -92,6 +94,7 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
             stream = LayerStream(file, limit=budget.size, algorithm=diff_id.partition(":")[0])
             nodes = not in_user_namespace()
             _enter(partial)
+            _limit_time(budget.seconds)
             stream.through(read_ahead)  # takes a second core
             Unpacker(budget, rules, late, nodes=nodes).unpack(TarReader(stream.read))
             found = stream.digest()
@@ -103,6 +106,16 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
         raise InvalidImage(f"layer {diff_id}: {error}") from error
     except OSError as error:
         raise KernelError(f"unpacking the layer {diff_id}", error) from error
+
+
+def _limit_time(seconds: int) -> None:
+    """Raise InvalidImage in this process once it has taken so much of a processor (setrlimit(2), RLIMIT_CPU)."""
+
+    def stop(*_signal: object) -> None:
+        raise InvalidImage(f"unpacking it takes more than {seconds} s of a processor")
+
+    signal.signal(signal.SIGXCPU, stop)
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.getrlimit(resource.RLIMIT_CPU)[1]))
 
 
 def _enter(directory: str) -> None:

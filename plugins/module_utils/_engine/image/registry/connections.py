@@ -32,6 +32,7 @@ PIECE = 1 << 18  # bytes: the most that is read or written at once
 _FIRST = 1 << 16  # bytes; not less than a buffer of Python's (io.DEFAULT_BUFFER_SIZE)
 _SOON = 0.1  # seconds after which what came so far is handed on
 _MAX_REDIRECTS = 10
+_URL = "!#$%&'()*+,/:;=?@[]~"  # what stands in URLs as it is, with letters and digits (RFC 3986)
 _REDIRECTS = (301, 302, 303, 307, 308)
 # A body that comes slower than this, over as long as the time-out, counts as one that does not come.
 _LEAST_RATE = 1024  # bytes a second
@@ -279,10 +280,17 @@ def origin_of(url: str) -> str:
 
 def resolve_location(base: str, location: str) -> str:
     """Where a Location header leads from ``base``. Raises OSError where it leaves HTTPS, or HTTP altogether."""
-    found = urllib.parse.urljoin(base, location)
+    try:
+        # Headers are read as Latin-1: the bytes of what is not ASCII are those that came.
+        found = urllib.parse.quote(
+            urllib.parse.urljoin(base, location), safe=_URL, encoding="latin-1", errors="replace"
+        )
+        host = urllib.parse.urlsplit(found).hostname
+    except ValueError as error:  # half an IPv6 address
+        raise OSError(f"it leads on to a place that cannot be ({error})") from error
     if not found.startswith("https://" if base.startswith("https://") else ("https://", "http://")):
         raise OSError("it leads on to a place that is not HTTPS")
-    if not urllib.parse.urlsplit(found).hostname:
+    if not host:
         raise OSError("it leads on to a place without a name")
     return found
 

@@ -15,7 +15,7 @@ import urllib.parse
 
 from ...errors import InvalidImage, InvalidReference, RegistryError
 from ...model.reference import parse_digest
-from ..manifest import INDEXES, OCI_INDEX, encode, parse_object
+from ..manifest import INDEXES, MAX_DOCUMENT, OCI_INDEX, encode, parse_object
 from .connections import Body
 from .documents import get_manifest, read_answer
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     from .endpoint import Endpoint
 
-_NEXT = re.compile(r'<([^>]*)>\s*;[^,]*\brel="?next"?')
+_NEXT = re.compile(r'<([^<>]*)>\s*;[^,<]*\brel="?next"?')
 _MAX_PAGES = 1000
+_MAX_LIST = 16 * MAX_DOCUMENT  # bytes: all pages together
 
 
 def list_tags(endpoint: Endpoint) -> list[str]:
@@ -110,9 +111,12 @@ def _manifests(index: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _pages(endpoint: Endpoint, path: str) -> Iterator[dict[str, Any]]:
     """The pages of a list, along the Link headers (RFC 8288)."""
-    where = path
+    where, size = path, 0
     for _page in range(_MAX_PAGES):
         response, content = read_answer(endpoint, where, headers={"Accept": f"application/json, {OCI_INDEX}"})
+        size += len(content)
+        if size > _MAX_LIST:
+            raise endpoint.error(f"its list has more than {_MAX_LIST} bytes")
         yield _parse(endpoint, content)
         match = _NEXT.search(response.headers.get("Link") or "")
         if not match:

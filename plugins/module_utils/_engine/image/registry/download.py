@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 # A body that breaks off again and again is given up, unless it got this much further (bytes).
 _PROGRESS = 1 << 20
-_RANGE = re.compile(r"bytes (\d+)-(\d+)/(\d+|\*)")
+_MAX_URLS = 5  # a manifest has room for a hundred thousand, each of which may take its time
+_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
 def read_blob(
@@ -36,7 +37,7 @@ def read_blob(
     """
     errors: list[RegistryError] = []
     sources = [(endpoint, f"blobs/{digest}") for endpoint in endpoints]
-    sources += [(endpoints[-1], url) for url in urls if url.startswith("https://")]
+    sources += [(endpoints[-1], url) for url in urls[:_MAX_URLS] if url.startswith("https://")]
     for endpoint, where in sources:
         try:
             for piece in _read(endpoint, where, digest, size, offset):

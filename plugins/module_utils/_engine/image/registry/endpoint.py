@@ -105,7 +105,8 @@ class Endpoint:
                 response = send()
             except LoginFault as fault:
                 raise self.error(str(fault)) from fault.__cause__
-            except (OSError, http.client.HTTPException) as error:
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                # A ValueError is of a URL that cannot be: a host without letters, an address with half its brackets.
                 if not left or not passes(error):
                     raise self.error(f"{what} failed", error) from error
                 wait = left.pop(0)
@@ -160,12 +161,12 @@ class Endpoint:
         try:
             first = json.loads(response.read(_MAX_ANSWER))["errors"][0]
             words = f"{first['code']}: {first['message']}"[:200]
-        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError):
+        except (OSError, http.client.HTTPException, ValueError, KeyError, IndexError, TypeError, RecursionError):
             pass  # not all errors come from the registry itself
         later = f"; it asks to come back in {asked:.0f} s" if asked and response.status in _PASSING else ""
         advice = "" if later else _ADVICE.get(response.status, "")
-        # Words of others are shown on one line.
-        told = " ".join(words.split())
+        # Words of others are shown on one line, without what a terminal would take as orders.
+        told = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words.split()))
         return self.error(f"{what} gave status {response.status} ({told}){later}{advice}", status=response.status)
 
     def _find_credentials(self) -> Credentials | None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CHALLENGE = re.compile(r'(\w+)\s+(?=[\w-]+\s*=)|([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))|(\w+)')
 _LIFE = 60.0  # seconds that a token is good for when nothing is said; the specification's own default
+_LONGEST = 1e9  # seconds: there are larger integers than floats
 _MARGIN = 5.0  # seconds before its end at which a token is not used any more
 _SOURCES = "neither the task nor a file of this host (auth.json, docker's config.json)"
 # RFC 6749, section 2.2: who asks for a token.
@@ -114,7 +115,7 @@ class Login:
         if not isinstance(token, str) or not token.isascii() or not token.isprintable():
             raise LoginFault("its login gave no token")
         life = answer.get("expires_in")
-        life = float(life) if isinstance(life, (int, float)) and life > 0 else _LIFE
+        life = float(min(life, _LONGEST)) if isinstance(life, (int, float)) and life > 0 else _LIFE
         return _Token(token, started + max(life - _MARGIN, life / 2))
 
 
@@ -154,5 +155,5 @@ def parse_answer(content: bytes) -> Any:
     """What a place of tokens answered; None where it is no JSON."""
     try:
         return json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -402,3 +402,16 @@ def test_how_far_a_push_is_is_shown_and_its_blobs_outlive_their_name(paths: Path
     assert observe_images(paths) == {}
     sweep(paths)
     assert Store(paths.images).blobs() == []
+
+
+def test_what_podman_pushes_is_pulled(paths: Paths, registry: Registry, tmp_path: Path) -> None:
+    name = f"{registry.host}/podman/app:1"
+    (tmp_path / "layer.tar").write_bytes(BASE)
+    with tempfile.TemporaryDirectory(prefix="push-") as short:
+        podman = ("podman", "--root", f"{short}/root", "--runroot", f"{short}/run", "--storage-driver", "vfs")
+        run(*podman, "import", "-q", str(tmp_path / "layer.tar"), name)
+        for form in ("oci", "v2s2"):
+            run(*podman, "push", "-q", "--tls-verify=false", "--format", form, name)
+            pulled = pull_image(paths, Image(name, access=INSECURE))
+            theirs = json.loads(run("skopeo", "inspect", "--tls-verify=false", f"docker://{name}"))
+            assert (pulled.digest, pulled.layers) == (theirs["Digest"], (digest_of(BASE),))

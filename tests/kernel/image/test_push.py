@@ -415,3 +415,24 @@ def test_what_podman_pushes_is_pulled(paths: Paths, registry: Registry, tmp_path
             pulled = pull_image(paths, Image(name, access=INSECURE))
             theirs = json.loads(run("skopeo", "inspect", "--tls-verify=false", f"docker://{name}"))
             assert (pulled.digest, pulled.layers) == (theirs["Digest"], (digest_of(BASE),))
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Location": "http://[::1"},
+        {"Location": "ftp://127.0.0.1/x"},
+        {"Location": "\x7f\xff"},
+        {"Location": "/v2/app/blobs/uploads/x", "OCI-Chunk-Min-Length": "9" * 5000, "Range": "0-" + "9" * 5000},
+    ],
+)
+def test_an_upload_that_leads_nowhere_is_an_error_in_words(
+    paths: Paths, faulty: FaultyRegistry, headers: dict[str, str]
+) -> None:
+    name = f"{faulty.host}/app:1"
+    faulty.fault("POST", "uploads", lambda handler: handler.send(202, headers), times=99)
+    faulty.fault("PATCH", "uploads", lambda handler: handler.send(202, headers), times=99)
+    client = Client(parse_reference("name", name), access=INSECURE, delays=(0.01,))
+    with pytest.raises(RegistryError, match=f"registry {faulty.host}: image {name}: "):
+        client.put_blob(Blob(digest_of(b"content"), 7, lambda: io.BytesIO(b"content")), 3)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .endpoint import Endpoint
 
 _OCTETS = {"Content-Type": "application/octet-stream"}
-_RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
+_RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 
 
 class Blob(NamedTuple):
@@ -81,7 +81,7 @@ class Uploads:
     def _session(self, response: Response) -> tuple[str, int]:
         """Where an upload goes on, and how small its chunks may be."""
         least = response.headers.get("OCI-Chunk-Min-Length") or ""
-        return self._location(response), int(least) if least.isdecimal() else 0
+        return self._location(response), int(least) if least.isdecimal() and len(least) < 12 else 0
 
     def _location(self, response: Response) -> str:
         location = response.headers.get("Location")

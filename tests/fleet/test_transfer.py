@@ -303,3 +303,41 @@ def test_errors_say_what_to_do_and_no_secret(controller: Controller) -> None:
     assert "s3cret-word" not in failed.output + told.output
     failed = controller.transfer(name="x:1", src="nowhere.tar", failing=True)
     assert "nowhere.tar" in failed.output
+
+
+def test_a_lock_holds_all_hosts_to_the_same_bytes(controller: Controller) -> None:
+    name = controller.push("locked:1", LAYERS[:1])
+    file = controller.directory / "images.lock.json"
+
+    def lock(*arguments: str, **options: Any) -> Played:
+        options = {"cache": str(controller.cache), "insecure": True, "name": name, **options}
+        return controller.play([{"stowage.engine.image_lock": options, "register": "told"}], *arguments)
+
+    check = lock("--check").told
+    assert all(told["changed"] for told in check.values()) and not file.exists() and not controller.cache.exists()
+    written = lock().told
+    assert sorted(told["changed"] for told in written.values()) == [False, True]  # whoever came first wrote it
+    content = file.read_bytes()
+    digest = check["node-a"]["changes"][0]["after"]["digest"]
+    assert json.loads(content) == {"images": {name: digest}, "version": 1}
+    assert ".images.lock.json.tmp" not in os.listdir(controller.directory)
+
+    controller.push("locked:1", LAYERS[:2])
+    assert not any(told["changed"] for told in lock().told.values())
+    assert file.read_bytes() == content
+    moved = lock("--check", update=True).told
+    assert all(told["changes"][0]["before"]["digest"] == digest for told in moved.values())
+    assert file.read_bytes() == content
+
+    pinned = written["node-a"]["images"][name]["pinned"]
+    sent = controller.transfer(name=f"{{{{ lookup('stowage.engine.locked', '{name}') }}}}").told
+    for told in sent.values():
+        assert (told["image"]["digest"], told["image"]["name"]) == (digest, pinned)
+
+    updated = lock(update=True).told
+    assert sorted(told["changed"] for told in updated.values()) == [False, True]
+    assert json.loads(file.read_bytes())["images"][name] == moved["node-b"]["changes"][0]["after"]["digest"] != digest
+    gone = lock(state="absent").told
+    assert any(told["changed"] for told in gone.values()) and json.loads(file.read_bytes())["images"] == {}
+    failed = controller.transfer(name=f"{{{{ lookup('stowage.engine.locked', '{name}') }}}}", failing=True)
+    assert f"does not lock {name}" in failed.output

@@ -9,10 +9,20 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .._engine.depot import Depot, Source
+from .._engine.depot import Depot, Source, write_lock_file
+from .._engine.errors import InvalidOption
 from .._engine.model.platform import parse_platform
 from .._engine.model.reference import normalise
-from .nouns.registry import parse_access
+from .nouns.registry import REGISTRY_OPTIONS, parse_access
+
+LOCK_SPEC: dict[str, Any] = {
+    "path": {"type": "path", "default": "images.lock.json"},
+    "names": {"type": "list", "elements": "str", "required": True, "aliases": ["name"]},
+    "state": {"type": "str", "choices": ["locked", "absent"], "default": "locked"},
+    "update": {"type": "bool", "default": False},
+    "cache": {"type": "path"},
+    **REGISTRY_OPTIONS,
+}
 
 
 def open_depot(params: Mapping[str, Any]) -> Depot:
@@ -33,3 +43,11 @@ def parse_source(params: Mapping[str, Any], name: str, *, task: str, check: bool
         task=task,
         keep=not check,
     )
+
+
+def write_lock(path: str, locked: Mapping[str, str]) -> None:
+    """Write a lock file, whole or not at all; it keeps its mode. Raises InvalidOption where that cannot be."""
+    try:
+        write_lock_file(path, locked)
+    except OSError as error:
+        raise InvalidOption("path", path, f"a file that can be written ({error.strerror})") from error

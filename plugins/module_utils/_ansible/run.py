@@ -98,7 +98,7 @@ def run(
     else:
         found = {noun.name: told[0] if told else {}}
     module.exit_json(
-        changed=bool(changes), changes=[c.describe() for c in changes], diff=_diff(changes), **found, **noun.more()
+        changed=bool(changes), changes=[c.describe() for c in changes], diff=diff_of(changes), **found, **noun.more()
     )
 
 
@@ -160,7 +160,7 @@ def _verify(changes: Iterable[Change]) -> None:
         raise NotConverged(f"applied, but the host still differs from what is wanted: {told}{advice}")
 
 
-def _diff(changes: list[Change]) -> dict[str, str]:
+def diff_of(changes: list[Change]) -> dict[str, str]:
     """Before and after as Ansible's --diff shows them: only what differs, by subject."""
     return {
         "before": _lines((change.subject, change.before) for change in changes),

@@ -36,7 +36,8 @@ from .image.registry.client import Registry
 from .image.store import Store, verify, write_store
 from .image.transfer.signatures import collect_signatures
 from .image.trust.remote import Repository, check_remote
-from .linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_json
+from .linux.files import exclusive_lock, list_directory, read_json, remove_if_exists, write_atomic, write_json
+from .model.lock import encode_lock
 from .model.reference import parse_digest, parse_reference
 from .model.registry import Access
 from .model.transfer import Offer
@@ -44,7 +45,8 @@ from .paths import Paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
 
     from .image.archive.contents import Contents, Packed
 
@@ -104,11 +106,20 @@ class Depot:
             check_platform(parse_config(config, manifest, what), source.platform, source.name)
             return Offer(source.name, top.media_type, top.digest, content, config, index)
 
-    def resolve(self, source: Source) -> Descriptor:
-        """What the name means, an image or an index of several; see offer()."""
-        reference = parse_reference("name", source.name)
-        with self._open(keep=source.keep) as store, contextlib.closing(Registry(reference, access=source.access)) as at:
-            return self._resolve(_Fetch(store, at, source))[0]
+    def digest(self, source: Source) -> str:
+        """The digest that the registry has under the name, of an image or an index: by one HEAD request a task."""
+        with exclusive_lock(self.paths.lock) if source.keep else contextlib.nullcontext():
+            known = self._resolved(source, "digest ")
+            if known is not None:
+                return str(known[0])
+            reference = parse_reference("name", source.name)
+            with contextlib.closing(Registry(reference, access=source.access)) as registry:
+                digest = registry.head_manifest(reference.version).digest
+                if not digest:  # which a registry should tell, and need not (distribution-spec, "Pulling manifests")
+                    content = registry.get_manifest(reference.version).content
+                    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+            self._remember(source, "digest ", [parse_digest("Docker-Content-Digest", digest)])
+            return digest
 
     def hold(self, source: Source, offer: Offer, digests: Sequence[str], *, suspect: bool = False) -> dict[str, str]:
         """Have those blobs of an offered image in files, and say where. ``suspect``: those here may be damaged."""
@@ -156,8 +167,7 @@ class Depot:
     def _resolve(self, fetch: _Fetch) -> tuple[Descriptor, bytes]:
         """What the name means: as this task found it before, or as the depot has it, or as the registry says."""
         source = fetch.source
-        record = os.path.join(self.paths.run_root, "tasks", hashlib.sha256(source.task.encode()).hexdigest()[:32])
-        resolved = (read_json(record) or {}).get(source.name) if source.keep and source.task else None
+        resolved: Any = self._resolved(source)
         known = Descriptor(*resolved) if resolved else self._store.names().get(source.name)
         if known is not None and (resolved or not source.always or fetch.is_current(known)):
             content = fetch.kept(known)
@@ -167,17 +177,36 @@ class Depot:
         if source.keep:
             fetch.store.put_blob(top.media_type, content)
             fetch.store.tag(source.name, top)
-            if source.task:
-                self._remember(record, {**(read_json(record) or {}), source.name: list(top)})
+            self._remember(source, "", list(top))
         return top, content
 
-    def _remember(self, record: str, resolved: dict[str, list[object]]) -> None:
+    # What a task has resolved, for its other hosts: a file a task -----------------------------------
+
+    def _record(self, source: Source) -> str:
+        return os.path.join(self.paths.run_root, "tasks", hashlib.sha256(source.task.encode()).hexdigest()[:32])
+
+    def _resolved(self, source: Source, kind: str = "") -> list[object] | None:
+        found = (read_json(self._record(source)) or {}) if source.keep and source.task else {}
+        resolved: list[object] | None = found.get(kind + source.name)
+        return resolved
+
+    def _remember(self, source: Source, kind: str, resolved: list[object]) -> None:
+        """Only while the depot is locked. What tasks of long ago resolved goes."""
+        if not source.keep or not source.task:
+            return
+        record = self._record(source)
         directory = os.path.dirname(record)
         os.makedirs(directory, mode=0o700, exist_ok=True)
         for name in list_directory(directory):
             if time.time() - os.stat(os.path.join(directory, name)).st_mtime > _DAY:
                 remove_if_exists(os.path.join(directory, name))
-        write_json(record, resolved, durable=False)
+        write_json(record, {**(read_json(record) or {}), kind + source.name: resolved}, durable=False)
+
+
+def write_lock_file(path: str, locked: Mapping[str, str]) -> None:
+    """Write a lock file, whole or not at all; one that is there keeps its mode. Raises OSError."""
+    mode = os.stat(path).st_mode & 0o777 if os.path.exists(path) else 0o644
+    write_atomic(path, encode_lock(locked), mode=mode)
 
 
 class _Fetch:

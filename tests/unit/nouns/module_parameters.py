@@ -10,6 +10,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.stowage.engine.plugins.module_utils._ansible import controller
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns import (
     cgroup,
     container,
@@ -42,6 +43,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
         ),
     ),
     "image_build": (image_build.ARGUMENT_SPEC, [], image_build.build_wanted),
+    "image_lock": (controller.LOCK_SPEC, [], lambda params: {}),
     "image_policy": (image_policy.ARGUMENT_SPEC, [], image_policy.policy_wanted),
     "image_prune": (image_prune.ARGUMENT_SPEC, [], image_prune.prune_wanted),
     "image_sbom": (image_sbom.ARGUMENT_SPEC, image_sbom.REQUIRED_IF, image_sbom.sbom_wanted),

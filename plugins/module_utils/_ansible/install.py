@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .._engine.cli import main
     from .._engine.image.build import containerfile  # noqa: F401
     from .._engine.paths import Paths
-    from .._engine.plan import overlay  # noqa: F401
+    from .._engine.plan import lock, overlay  # noqa: F401
     from . import controller, installed  # noqa: F401
     from .nouns import (  # noqa: F401
         cgroup,

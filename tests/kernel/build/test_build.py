@@ -569,3 +569,25 @@ def test_what_is_missing_is_told_before_a_step_runs(workshop):
         workshop.forecast(BASE + "RUN touch /x\nCOPY none /x\n")
     text = BASE.replace("scratch", "scratch AS tools") + BASE + "RUN touch /x\nCOPY --from=tools /bin /tools\n"
     assert [step.stage for step in workshop.forecast(text).steps] == ["tools"] * 3 + ["stage 1"] * 5
+
+
+def test_a_full_disk_stores_nothing_half(workshop):
+    text = BASE + "RUN dd if=/dev/urandom of=/big bs=1M count=3\nRUN rm /big\n"
+    run("mount", "-t", "tmpfs", "-o", "size=9m", "stowage-test", str(make(workshop.paths.root)))
+    try:
+        with pytest.raises(EngineError, match="No space left on device"):
+            workshop.build(text)
+        for digest in workshop.blobs():
+            assert run("sha256sum", os.path.join(workshop.paths.images, "blobs", *digest.split(":"))).startswith(
+                digest.partition(":")[2]
+            )
+        run("mount", "-o", "remount,size=60m", workshop.paths.root)
+        digest = workshop.build(text)
+        assert workshop.forecast(text).digest == digest
+    finally:
+        run("umount", workshop.paths.root)
+
+
+def make(directory):
+    os.makedirs(directory)
+    return directory

@@ -208,7 +208,9 @@ steps:
       type: str
       sample: cached
 log:
-  description: What the build has said, line by line, the output of its steps included; secrets are hidden.
+  description:
+    - What the build has said, line by line, the output of its steps included; secrets are hidden. Of a long one, the
+      last 9,000 lines or more.
   returned: always
   type: list
   elements: str

@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _NAME = "build"
 _TAIL = 20
+_LONGEST = 1 << 20  # of a line that is told as one
 
 
 class StepRunner:
@@ -112,7 +113,7 @@ class StepRunner:
         tail: list[str] = []
         try:
             with os.fdopen(out, "rb") as lines:
-                for line in lines:
+                for line in iter(lambda: lines.readline(_LONGEST), b""):
                     text = _without_secrets(line, step).decode(errors="backslashreplace").rstrip("\r\n")
                     tail = [*tail[1 - _TAIL :], text]
                     self._tell(text)
@@ -205,6 +206,8 @@ def _mount_root(paths: Paths, step: RunStep, place: str, rootfs: str) -> None:
         # The options of mount(2) are one page: names without their directory are short enough for 50 layers.
         names = [os.path.basename(path) for path in lower]
         mount_overlay(rootfs, lower=names, upper=upper, work=work, whole=True)
+    except OSError as error:
+        raise RuntimeFailed(f"mount the layers on {rootfs}: {error.strerror}") from error
     finally:
         os.chdir("/")
 

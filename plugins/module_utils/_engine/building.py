@@ -55,3 +55,6 @@ def build_image(paths: Paths, build: Build, tell: Tell = lambda _line: None) -> 
 def _check(build: Build) -> None:
     if build.context and not os.path.isdir(build.context):
         raise NotFound("directory", build.context, "it is the context of the build; make it first")
+    for secret in build.secrets:
+        if secret.path and not os.path.isfile(secret.path):
+            raise NotFound("file", secret.path, f"it is the secret {secret.id!r} of the build; make it first")

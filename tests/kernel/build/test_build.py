@@ -122,6 +122,15 @@ def test_without_a_cache_everything_is_done_again(workshop):
     assert workshop.build(text, cache=False) != first
 
 
+def test_a_linked_copy_does_not_depend_on_what_is_below(workshop):
+    workshop.write("a", "x")
+    step = "COPY --link --chown=3:4 a /d/\n"
+    workshop.build(BASE + "RUN mkdir -m 700 /d && touch /d/b\n" + step)
+    assert workshop.tree()["d"] == ("0o40755", 3, 4, "")
+    assert workshop.has("/d/b")
+    assert workshop.outcomes("FROM scratch\n" + step) == ["cached"]
+
+
 def test_two_hosts_come_to_the_same_digest(workshop, another_workshop):
     text = BASE + (
         "RUN mkdir -p /d/e && echo x > /d/e/f && ln -s f /d/e/l && ln /d/e/f /d/e/h && chown 5:6 /d && rm /bin/zcat\n"
@@ -159,10 +168,11 @@ def test_layers_of_the_cache_stay_until_it_is_pruned(workshop):
 
 
 def test_a_step_leaves_what_it_changed_and_nothing_else(workshop):
-    workshop.build(BASE + "RUN true\nRUN ls -a / /etc && touch /made\n")
-    assert [entry.get("empty_layer") for entry in workshop.document()["history"]] == [None, None, True, None]
-    assert os.listdir(workshop.layers()[-1]) == ["made"]
-    assert set(workshop.tree()) == {"made"}
+    workshop.build(BASE + "RUN true\nRUN ls -a / /etc && touch /made\nCOPY busybox /etc/b\nRUN rm /made\n")
+    history = [entry.get("empty_layer") for entry in workshop.document()["history"]]
+    assert history == [None, None, True, None, None, None]
+    assert [sorted(os.listdir(layer)) for layer in workshop.layers()[-3:]] == [["made"], ["etc"], ["made"]]
+    assert set(workshop.tree()) == {"etc", "etc/b"}
 
 
 def test_removed_files_and_replaced_directories(workshop):

@@ -56,6 +56,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "source_date_epoch": {"type": "int"},
     **REGISTRY_OPTIONS,
 }
+_MOST_LINES = 10_000  # of the log that a module returns: the last ones tell what went wrong
 _LATEST = 253402300799  # the last second of the year 9999, beyond which dates of RFC 3339 do not go
 
 
@@ -142,7 +143,12 @@ class BuildNoun(ImageNoun):
             yield from plan_build(planned.build, planned.forecast, current.get(name))
 
     def apply(self, host: Host, changes: Iterable[Change]) -> None:
-        host.apply(changes, self.log.append)
+        host.apply(changes, self._hear)
+
+    def _hear(self, line: str) -> None:
+        self.log.append(line)
+        if len(self.log) > _MOST_LINES:
+            del self.log[: _MOST_LINES // 10]
 
     def plan_again(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         """What was built is in the cache now: another build of the same would come to the image that is there."""

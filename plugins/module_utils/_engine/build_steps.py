@@ -234,6 +234,7 @@ def _spec(step: RunStep, rootfs: str, run_directory: str, cgroups_path: str) -> 
         spec["linux"]["namespaces"] = [space for space in spaces if space["type"] != "network"]
     hosts = "" if own_network else _read_etc("hosts")
     hosts = hosts or "127.0.0.1\tlocalhost\n::1\tlocalhost\n"
+    hosts += f"127.0.1.1\t{_NAME}\n"  # sudo, for one, looks for its own host
     hosts += "".join(f"{address}\t{name}\n" for name, address in step.extra_hosts)
     contents = {
         "hosts": hosts,

@@ -208,6 +208,15 @@ def test_networks(workshop):
         workshop.build(BASE + "RUN --network=host true\n", network="none")
 
 
+def test_names_of_hosts(workshop):
+    text = BASE + "RUN cat /etc/hosts > /seen\n"
+    workshop.build(text, extra_hosts=(("mirror", "192.0.2.1"),))
+    lines = [line.split() for line in workshop.read("/seen").splitlines()]
+    assert ["127.0.1.1", "build"] in lines
+    assert ["192.0.2.1", "mirror"] in lines
+    assert not workshop.has("/etc")
+
+
 def test_insecure_steps_have_to_be_allowed(workshop):
     text = BASE + "RUN --security=insecure grep CapEff /proc/self/status > /caps\n"
     with pytest.raises(InvalidContainerfile, match="privileged: true"):

@@ -56,6 +56,11 @@ def _shown(value: object) -> str:
     return text if len(text) <= 400 else text[:400] + "..."
 
 
+def printable(text: str) -> str:
+    """What others have written, on one line, without what a terminal would take as orders."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+
+
 class InvalidReference(InvalidOption):
     """An image reference or a digest does not follow the OCI distribution-spec's grammar."""
 

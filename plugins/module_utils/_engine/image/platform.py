@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import InvalidImage
+from ..errors import InvalidImage, printable
 from ..model.platform import Platform, normal_platform, parse_platform, same_platform
 from .manifest import platform_of
 
@@ -29,6 +29,7 @@ _MACHINES = {
     "ppc64le": ("ppc64le", ""),
     "s390x": ("s390x", ""),
 }
+_NAMED = 50  # platforms in one error
 # What runs the first runs the others too, best first.
 _VARIANTS = {"arm": ("v8", "v7", "v6", "v5")}
 
@@ -60,13 +61,13 @@ def choose_platform(manifests: list[tuple[Descriptor, dict[str, Any]]], what: st
             if found == suitable:
                 return descriptor
     names = sorted({str(found) for _descriptor, found in there if found is not None}) or ["no platform"]
-    raise InvalidImage(f"{what} is not made for {platform}; it is there for {', '.join(names)}")
+    raise InvalidImage(f"{what} is not made for {platform}; it is there for {printable(', '.join(names[:_NAMED]))}")
 
 
 def check_platform(config: dict[str, Any], wanted: str, what: str) -> None:
     """Raise InvalidImage where an image that no index offered is not of the platform that was asked for."""
     if not same_platform(wanted, found := platform_of(config)):
-        raise InvalidImage(f"{what} is not made for {wanted}; it is there for {found}")
+        raise InvalidImage(f"{what} is not made for {wanted}; it is there for {printable(found)}")
 
 
 def _suitable(platform: Platform) -> list[Platform]:

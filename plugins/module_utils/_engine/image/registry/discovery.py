@@ -112,6 +112,7 @@ def _manifests(index: dict[str, Any]) -> list[dict[str, Any]]:
 def _pages(endpoint: Endpoint, path: str) -> Iterator[dict[str, Any]]:
     """The pages of a list, along the Link headers (RFC 8288)."""
     where, size = path, 0
+    seen = set()
     for _page in range(_MAX_PAGES):
         response, content = read_answer(endpoint, where, headers={"Accept": f"application/json, {OCI_INDEX}"})
         size += len(content)
@@ -122,6 +123,9 @@ def _pages(endpoint: Endpoint, path: str) -> Iterator[dict[str, Any]]:
         if not match:
             return
         where = endpoint.resolve(response, match.group(1))
+        if where in seen:
+            raise endpoint.error("its list goes in circles")
+        seen.add(where)
     raise endpoint.error(f"its list has more than {_MAX_PAGES} pages")
 
 

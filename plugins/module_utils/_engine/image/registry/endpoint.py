@@ -20,7 +20,7 @@ import ssl
 import time
 import urllib.parse
 
-from ...errors import RegistryError
+from ...errors import RegistryError, printable
 from .certificates import Trust
 from .connections import Body, Connections, Response, Stalled, is_timeout, origin_of, resolve_location
 from .credentials import Credentials, find_credentials
@@ -84,7 +84,7 @@ class Endpoint:
         ``again`` is whether the request may be repeated after one that failed. Raises RegistryError.
         """
         scopes = scopes or (self.scope("pull"),)
-        what = f"{method} {where if '://' not in where else urllib.parse.urlsplit(where).path}"
+        what = f"{method} {where if '://' not in where else self._path_of(where)}"
         return self._patiently(
             what,
             lambda: self._log_in_and_send(method, where, headers or {}, body, scopes),
@@ -121,6 +121,12 @@ class Endpoint:
             # Many hosts of a play meet the same limit at the same time: they are to come back at different ones.
             time.sleep(wait + random.uniform(0, wait / 4))
 
+    def _path_of(self, url: str) -> str:
+        try:
+            return urllib.parse.urlsplit(url).path
+        except ValueError as error:
+            raise self.error("there is a place that cannot be", error) from error
+
     def resolve(self, response: Response, location: str) -> str:
         """Where a Location header of an answer leads. Raises RegistryError."""
         try:
@@ -130,7 +136,7 @@ class Endpoint:
 
     def error(self, what: str, cause: Exception | None = None, status: int = 0) -> RegistryError:
         why = f": {why_of(cause, self._access.timeout)}" if cause is not None else ""
-        return RegistryError(f"registry {self.registry}: image {self._image}: {what}{why}", status)
+        return RegistryError(printable(f"registry {self.registry}: image {self._image}: {what}{why}"), status)
 
     def _log_in_and_send(
         self, method: str, where: str, headers: Mapping[str, str], body: Body | None, scopes: Sequence[str]
@@ -165,9 +171,7 @@ class Endpoint:
             pass  # not all errors come from the registry itself
         later = f"; it asks to come back in {asked:.0f} s" if asked and response.status in _PASSING else ""
         advice = "" if later else _ADVICE.get(response.status, "")
-        # Words of others are shown on one line, without what a terminal would take as orders.
-        told = "".join(letter if letter.isprintable() else "?" for letter in " ".join(words.split()))
-        return self.error(f"{what} gave status {response.status} ({told}){later}{advice}", status=response.status)
+        return self.error(f"{what} gave status {response.status} ({words}){later}{advice}", status=response.status)
 
     def _find_credentials(self) -> Credentials | None:
         access = self._access

@@ -21,7 +21,7 @@ from ...linux.lean import suppress
 from ...model.build import Forecast, Step
 from ...model.platform import parse_platform
 from ...model.reference import normalise
-from ..manifest import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, encode
+from ..manifest import OCI_LAYER, Descriptor, encode
 from ..platform import host_platform
 from ..store import Store, write_store
 from .arguments import Arguments
@@ -31,14 +31,14 @@ from .containerfile import parse_containerfile, parse_trigger
 from .containerfile_instructions import Copy, Pairs, Run, Words
 from .containerfile_words import expand
 from .copy_step import CopyPlanner, LayerPlan
+from .documents import date_of, image_documents, oci_layer, put_image
 from .copying import find_owner, members_digest
 from .file_digests import FileDigests
 from .ignore import Ignore, read_ignore
 from .members import LayerMaker, NotADirectory, hash_blob, write_tar
 from .origins import Origin, context_origin
-from .recipe import oci_layer
 from .run_step import RunMaker
-from .stage import DEFAULT_PATH, StageState, date_of
+from .stage import DEFAULT_PATH, StageState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,9 +103,7 @@ class Builder:
         state = self._target()
         config, manifest = self._documents(state)
         with write_store(self.paths) as store:
-            store.put_blob(OCI_CONFIG, encode(config))
-            descriptor = store.put_blob(OCI_MANIFEST, encode(manifest))
-            store.tag(self.build.name, descriptor)
+            descriptor = put_image(store, self.build.name, config, manifest)
         with suppress(OSError):
             self.digests.save()
         return descriptor.digest
@@ -336,22 +334,10 @@ class Builder:
         section = dict(state.config)
         if self.build.labels:
             section["Labels"] = {**(section.get("Labels") or {}), **dict(self.build.labels)}
-        config = {
-            **state.document,
-            "config": section,
-            "rootfs": {"type": "layers", "diff_ids": state.diff_ids},
-            "history": state.history,
-        }
+        document = {**state.document, "config": section}
         if state.created:
-            config["created"] = state.created
-        content = encode(config)
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": OCI_MANIFEST,
-            "config": Descriptor(OCI_CONFIG, f"sha256:{hashlib.sha256(content).hexdigest()}", len(content)).to_json(),
-            "layers": [descriptor.to_json() for descriptor, _diff_id in state.layers],
-        }
-        return config, manifest
+            document["created"] = state.created
+        return image_documents(document, state.layers, state.history)
 
 
 def check_machine(platform: str) -> None:

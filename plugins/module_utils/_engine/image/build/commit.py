@@ -15,17 +15,23 @@ import os
 import stat
 
 from ...errors import KernelError
+from ...model.image import ImageConfig
+from ...model.reference import normalise
 from ..layer.directories import install_layers
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
 from ..layer.members import WHITEOUT
 from ..layer.tree import OPAQUE_XATTR
-from ..manifest import OCI_LAYER
+from ..manifest import OCI_LAYER, override_config
+from ..platform import host_architecture
+from ..store import write_store
+from .documents import Base, date_of, image_documents, put_image
 from .members import kept_xattrs, write_tar
 from .view import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from ...paths import Paths
     from ..manifest import Descriptor
@@ -47,6 +53,36 @@ def commit_layer(paths: Paths, store: Store, upper: str, below: Sequence[Layer],
     except OSError as error:
         raise KernelError("reading what a step has changed", error) from error
     return put_chunks(paths, store, write_tar(members)) if members else None
+
+
+def commit_image(
+    paths: Paths,
+    upper: str,
+    *,
+    base: str,
+    name: str,
+    told: str,
+    config: ImageConfig | None = None,
+    epoch: int | None = None,
+) -> str:
+    """Let ``name`` mean the image ``base`` (empty: nothing) with what ``upper`` changes in it; its digest.
+
+    ``told`` is what its history has of that, ``config`` what is other than in the base, ``epoch`` its date, in seconds.
+    Raises NotFound where the base is not there, KernelError.
+    """
+    with write_store(paths) as store:
+        below = Base(store, base)
+        below.view(paths)  # it is whole
+        layer = commit_layer(paths, store, upper, below.layers, epoch or 0)
+        entry: dict[str, Any] = {"created_by": told} if layer else {"created_by": told, "empty_layer": True}
+        document = {key: below.config[key] for key in ("architecture", "os", "variant") if below.config.get(key)}
+        document = {"architecture": host_architecture(), "os": "linux", **document}
+        document["config"] = override_config(below.config.get("config"), config or ImageConfig())
+        if epoch is not None:
+            document["created"] = entry["created"] = date_of(epoch)
+        history = [*(below.config.get("history") or ()), entry]
+        documents = image_documents(document, [*below.layers, *([layer] if layer else [])], history)
+        return put_image(store, normalise("name", name), *documents).digest
 
 
 def put_chunks(paths: Paths, store: Store, chunks: Iterable[bytes]) -> Layer:

@@ -11,7 +11,6 @@ a compressor writes differs between its versions.
 from __future__ import annotations
 
 import os
-import time
 from dataclasses import replace
 
 from ...errors import InvalidImage, InvalidOption, KernelError, NotFound
@@ -32,6 +31,7 @@ from ..manifest import (
     override_config,
 )
 from ..platform import host_architecture
+from .documents import Base, date_of, image_documents, put_image
 from .members import hash_blob, write_tar
 from .sources import layer_members, source_date_epoch
 from ..store import Store, read_chunks, write_store
@@ -58,7 +58,7 @@ def resolve_recipe(paths: Paths, image: Image) -> Image:
     """
     store = Store(paths.images)
     recipe = _recipe(image)
-    base = _Base(store, recipe.base)
+    base = Base(store, recipe.base)
     layers = _make_layers(recipe, base.view(paths), hash_blob)
     config, manifest = _documents(recipe, base, layers)
     descriptor = hash_blob(OCI_MANIFEST, (encode(manifest),))
@@ -72,36 +72,13 @@ def assemble_image(paths: Paths, image: Image) -> Image:
     """
     with write_store(paths) as store:
         recipe = _recipe(image)
-        base = _Base(store, recipe.base)
+        base = Base(store, recipe.base)
         install_layers(paths, store, base.layers)
         layers = _make_layers(recipe, base.view(paths), store.put_stream)
         install_layers(paths, store, layers)
         config, manifest = _documents(recipe, base, layers)
-        store.put_blob(OCI_CONFIG, encode(config))
-        descriptor = store.put_blob(OCI_MANIFEST, encode(manifest))
-        store.tag(normalise("name", image.name), descriptor)
+        descriptor = put_image(store, normalise("name", image.name), config, manifest)
         return _resolved(image, descriptor, layers, base, config)
-
-
-class _Base:
-    """What an image is built on: another image of the store, or nothing."""
-
-    def __init__(self, store: Store, name: str) -> None:
-        self.name = normalise("base", name) if name else ""
-        self.config: dict[str, Any] = {}
-        self.layers: list[tuple[Descriptor, str]] = []
-        if name:
-            descriptor = store.names().get(self.name)
-            if descriptor is None:
-                raise NotFound("image", self.name, "pull or assemble it before the image that has it as base")
-            manifest, self.config = store.read_image(descriptor, self.name)
-            self.layers = list(zip(manifest.layers, self.config["rootfs"]["diff_ids"]))
-
-    def view(self, paths: Paths) -> View:
-        for _descriptor, diff_id in self.layers:
-            if not os.path.isdir(paths.layer(diff_id)):
-                raise NotFound("layer", diff_id, f"pull or assemble the base {self.name} again")
-        return View(paths.layer(diff_id) for _descriptor, diff_id in self.layers)
 
 
 def _recipe(image: Image) -> Recipe:
@@ -168,40 +145,23 @@ def _archive_members(reader: TarReader) -> dict[bytes, Member]:
 
 
 def _documents(
-    recipe: Recipe, base: _Base, layers: list[tuple[Descriptor, str]]
+    recipe: Recipe, base: Base, layers: list[tuple[Descriptor, str]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The configuration and the manifest (image-spec, config.md and manifest.md)."""
     history = [entry for entry in base.config.get("history") or () if isinstance(entry, dict)]
     history += [{"created_by": f"stowage: {_describe(source)}"} for source in recipe.layers]
     if recipe.config != ImageConfig():
         history.append({"created_by": "stowage: config", "empty_layer": True})
-    every = [*base.layers, *layers]
-    config = {
+    document = {
         "architecture": base.config.get("architecture") or host_architecture(),
         "os": base.config.get("os") or "linux",
         "config": override_config(base.config.get("config"), recipe.config),
-        "rootfs": {"type": "layers", "diff_ids": [diff_id for _descriptor, diff_id in every]},
-        "history": history,
     }
     if "variant" in base.config:
-        config["variant"] = base.config["variant"]
+        document["variant"] = base.config["variant"]
     if os.environ.get("SOURCE_DATE_EPOCH"):
-        config["created"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(source_date_epoch()))
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": OCI_MANIFEST,
-        "config": hash_blob(OCI_CONFIG, (encode(config),)).to_json(),
-        "layers": [oci_layer(descriptor).to_json() for descriptor, _diff_id in every],
-    }
-    return config, manifest
-
-
-def oci_layer(descriptor: Descriptor) -> Descriptor:
-    """A layer of a docker base has the same bytes under an OCI name."""
-    if descriptor.media_type.startswith(DOCKER_LAYER):
-        suffix = {".gzip": "+gzip", ".zstd": "+zstd"}.get(descriptor.media_type[len(DOCKER_LAYER) :], "")
-        return descriptor._replace(media_type=OCI_LAYER + suffix)
-    return descriptor
+        document["created"] = date_of(source_date_epoch())
+    return image_documents(document, [*base.layers, *layers], history)
 
 
 def _describe(source: LayerSource) -> str:
@@ -212,7 +172,7 @@ def _describe(source: LayerSource) -> str:
 
 
 def _resolved(
-    image: Image, descriptor: Descriptor, layers: list[tuple[Descriptor, str]], base: _Base, config: dict[str, Any]
+    image: Image, descriptor: Descriptor, layers: list[tuple[Descriptor, str]], base: Base, config: dict[str, Any]
 ) -> Image:
     name = normalise("name", image.name)
     encoded = Descriptor(OCI_CONFIG, "", len(encode(config)))

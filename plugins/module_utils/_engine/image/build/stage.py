@@ -13,7 +13,6 @@ import copy
 import json
 import posixpath
 import re
-import time
 
 from ..manifest import image_config
 from .containerfile_instructions import Command, Healthcheck, Onbuild, Pairs, Words
@@ -225,11 +224,6 @@ class StageState:
             raise ValueError(f"{instruction.text}: nothing is left once its variables are replaced")
         self.config["WorkingDir"] = path = self.absolute(text).rstrip("/") or "/"
         return path
-
-
-def date_of(epoch: int | None) -> str:
-    """``epoch`` as configurations have dates (RFC 3339); nothing where there is none."""
-    return "" if epoch is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(epoch))
 
 
 def _ports(text: str) -> list[str]:

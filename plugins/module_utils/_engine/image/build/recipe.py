@@ -13,14 +13,13 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from ...errors import InvalidImage, InvalidOption, KernelError, NotFound
+from ...errors import InvalidImage, InvalidOption, KernelError
 from ...model.image import ImageConfig
 from ...model.reference import normalise
 from ..layer.compression import LayerStream, compression_of
 from ..layer.directories import install_layers
 from ..layer.members import DEFAULT_BUDGET, WHITEOUT, clean_path
 from ..manifest import (
-    DOCKER_LAYER,
     OCI_CONFIG,
     OCI_LAYER,
     OCI_MANIFEST,

@@ -99,10 +99,12 @@ def test_history_and_tree(stowage: Prompt, paths: Paths, base: str, tmp_path: Pa
 def test_build_tells_its_steps_and_does_nothing_twice(stowage: Prompt, paths: Paths, base: str, tmp_path: Path) -> None:
     assert stowage("pull", "--insecure", base) == 0
     (tmp_path / "Containerfile").write_text(f"FROM {base}\nARG WHO=nobody\nLABEL who=$WHO\nCOPY Containerfile /c\n")
-    build = ("build", "-t", "built:1", "--build-arg", "WHO=me", str(tmp_path))
+    (tmp_path / "token").write_text("s3cret")
+    options = ("--build-arg", "WHO=me", "--label", "a=b", "--secret", f"id={tmp_path}/token", "--network", "none")
+    build = ("build", "-t", "built:1", *options, str(tmp_path))
     assert stowage(*build) == 0
     assert "COPY" in stowage.err
-    assert dict(observe_images(paths)["docker.io/library/built:1"].config.labels)["who"] == "me"
+    assert dict(observe_images(paths)["docker.io/library/built:1"].config.labels) == {"who": "me", "a": "b"}
     assert stowage(*build) == 0
     assert stowage.out.endswith("(unchanged)\n")
     (tmp_path / "Containerfile").write_text("FROM scratch\nNONSENSE\n")

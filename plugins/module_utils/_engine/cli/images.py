@@ -11,7 +11,7 @@ import sys
 
 from ..errors import InvalidOption, NotFound
 from ..model.archive import DOCKER_ARCHIVE, FORMATS, OCI_ARCHIVE, Archive
-from ..model.build import Build
+from ..model.build import Build, Secret
 from ..model.image import Image
 from ..model.public_key import parse_public_key
 from ..model.reference import normalise, parse_reference
@@ -50,11 +50,15 @@ def add_image_commands(command: Command) -> None:
     tag.add_argument("name")
     tag.add_argument("new")
     command("rmi", _rmi, "take names from images, and remove what nothing else uses").add_argument("names", nargs="+")
-    build = command("build", _build, "build an image out of a Containerfile")
+    build = _to_registry(command("build", _build, "build an image out of a Containerfile"))
     build.add_argument("-t", "--tag", required=True, metavar="NAME", help="the image's name")
     build.add_argument("-f", "--file", default="", help="the Containerfile, if it is not in the context")
     build.add_argument("--target", default="", metavar="STAGE", help="only up to this stage")
     build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    build.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
+    build.add_argument("--secret", action="append", default=[], metavar="ID=FILE", help="for RUN --mount=type=secret")
+    build.add_argument("--network", choices=("host", "none"), default="host", help="of the steps that run")
+    build.add_argument("--pull", action="store_true", help="ask the registries of base images for newer ones")
     build.add_argument("--no-cache", action="store_true", help="run every step")
     build.add_argument("context", help="the directory that COPY copies from")
     save = command("save", _save, "write images into an archive")
@@ -150,21 +154,30 @@ def _rmi(host: Host, arguments: argparse.Namespace) -> int:
 
 
 def _build(host: Host, arguments: argparse.Namespace) -> int:
-    args = tuple(pair.partition("=")[::2] for pair in arguments.build_arg)
     build = Build(
         normalise("--tag", arguments.tag),
         context=os.path.abspath(arguments.context),
         file=os.path.abspath(arguments.file) if arguments.file else "",
         target=arguments.target,
-        args=args,
+        args=_pairs(arguments.build_arg),
+        labels=_pairs(arguments.label),
+        secrets=tuple(Secret(name, os.path.abspath(path)) for name, path in _pairs(arguments.secret)),
+        network=arguments.network,
+        pull="always" if arguments.pull else "missing",
         cache=not arguments.no_cache,
+        access=_access(arguments),
     )
-    with host.locked():
-        changes = list(plan_build(build, host.forecast_build(build), host.observe_images().get(build.name)))
-        host.apply(changes, progress=lambda line: _to_stderr(f"{line}\n"))
+    # A build has a lock of its own: what else is done on the host goes on.
+    changes = list(plan_build(build, host.forecast_build(build), host.observe_images().get(build.name)))
+    host.apply(changes, progress=lambda line: _to_stderr(f"{line}\n"))
     image = host.observe_images()[build.name]
     sys.stdout.write(f"{image.name} {image.digest}{'' if changes else ' (unchanged)'}\n")
     return 0
+
+
+def _pairs(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    pairs = (word.partition("=") for word in words)
+    return tuple((name, value) for name, _equals, value in pairs)
 
 
 def _save(host: Host, arguments: argparse.Namespace) -> int:

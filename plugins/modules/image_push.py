@@ -26,6 +26,15 @@ options:
       - The image's name at the registry, with a tag, such as V(registry.example.com/shop/web:1).
     type: str
     required: true
+  state:
+    description:
+      - Whether the registry is to have the image under O(name). For V(absent), O(name) may have a digest instead of a
+        tag.
+      - Registries that delete by digest alone take all tags along that mean the same image. Where there are others,
+        that is refused unless O(name) is that digest.
+    type: str
+    choices: [present, absent]
+    default: present
   images:
     description:
       - The names of the images of this host that are pushed. Without it, it is the one that is called O(name) here too.
@@ -56,6 +65,11 @@ EXAMPLES = r"""
     images:
       - web:2-amd64
       - web:2-arm64
+
+- name: Take a name away from the registry
+  stowage.engine.image_push:
+    name: registry.example.com/shop/web:1
+    state: absent
 """
 
 RETURN = r"""

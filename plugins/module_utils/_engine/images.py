@@ -24,7 +24,7 @@ from .plan.build import BuildImage
 from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
 from .plan.policy import RemovePolicy, SetPolicy
 from .plan.prune import SweepImages
-from .plan.push import PushImage
+from .plan.push import PushImage, WithdrawImage
 from .plan.sbom import RemoveSbom, WriteSbom
 
 TYPE_CHECKING = False
@@ -276,6 +276,10 @@ class HostImages:
             from .image.archive.save import save_images  # other modules do without
 
             save_images(self.paths, change.desired)
+        elif isinstance(change, WithdrawImage):
+            from .image.withdraw import withdraw_image  # http and ssl: 60 ms
+
+            withdraw_image(change.current)
         elif isinstance(change, PushImage):
             from .image.push import push_image  # http and ssl: 60 ms
 

@@ -22,6 +22,7 @@ from .values import parse_size
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "name": {"type": "str", "required": True},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
     "images": {"type": "list", "elements": "str"},
     "chunk_size": {"type": "str"},
     **REGISTRY_OPTIONS,
@@ -30,8 +31,14 @@ _LEAST_CHUNK = 64 * 1024
 
 
 def push_wanted(params: Mapping[str, Any]) -> Wanted:
-    """The module's parameters as {normalised name: RemoteImage}."""
+    """The module's parameters as {normalised name: RemoteImage, or None where the registry is not to have it}."""
     name = normalise("name", params["name"])
+    if params["state"] == "absent":
+        for option in ("images", "chunk_size"):
+            if params[option] is not None:
+                raise InvalidOption(option, params[option], "nothing, where the registry is not to have the image")
+        parse_access(params)
+        return {name: None}
     if "@" in name:
         raise InvalidOption("name", params["name"], "a name with a tag: its digest is that of what is pushed")
     images = tuple(normalise(f"images[{number}]", image) for number, image in enumerate(params["images"] or ()))
@@ -44,15 +51,19 @@ def push_wanted(params: Mapping[str, Any]) -> Wanted:
 class PushNoun(Noun):
     name = "image"
 
-    def __init__(self) -> None:
-        self.desired: Wanted = {}
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+        self._names: Wanted = {}
 
     def resolve(self, host: Host, wanted: Wanted) -> Wanted:
-        self.desired = {name: host.resolve_push(image) for name, image in wanted.items()}
-        return self.desired
+        self._names = wanted
+        return {name: image and host.resolve_push(image) for name, image in wanted.items()}
 
     def observe(self, host: Host) -> Mapping[str, RemoteImage]:
-        found = {name: host.observe_pushed(image) for name, image in self.desired.items()}
+        access = parse_access(self._params)
+        found = {
+            name: host.observe_pushed(image or RemoteImage(name, access=access)) for name, image in self._names.items()
+        }
         return {name: image for name, image in found.items() if image is not None}
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
@@ -67,4 +78,5 @@ class PushNoun(Noun):
 
 
 def run_image_push() -> NoReturn:
-    run(AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True), PushNoun(), push_wanted)
+    module = AnsibleModule(ARGUMENT_SPEC, supports_check_mode=True)
+    run(module, PushNoun(module.params), push_wanted)

@@ -32,7 +32,25 @@ class PushImage(Change):
         return {"digest": self.desired.digest or "as this host will have it", "images": list(self.desired.images)}
 
 
-def plan_push(desired: RemoteImage, current: RemoteImage | None) -> Iterator[Change]:
-    """Yield the change; a registry that has the same digest under that name has all of it."""
-    if current is None or current.digest != desired.digest:
+@dataclass(frozen=True)
+class WithdrawImage(Change):
+    """Takes a name away from a registry; content stays until the registry collects its garbage."""
+
+    current: RemoteImage
+
+    @property
+    def subject(self) -> str:
+        return f"image {self.current.name}"
+
+    @property
+    def before(self) -> Fields:
+        return {"digest": self.current.digest}
+
+
+def plan_push(desired: RemoteImage | None, current: RemoteImage | None) -> Iterator[Change]:
+    """Yield the change; a registry that has the same digest under that name has all of it. None asks for absence."""
+    if desired is None:
+        if current is not None:
+            yield WithdrawImage(current)
+    elif current is None or current.digest != desired.digest:
         yield PushImage(desired, current)

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -79,22 +80,28 @@ class Controller:
         return self.play([{**task, "register": "told"}], *arguments, hosts=hosts, failing=failing)
 
     def play(self, tasks: list[Any], *arguments: str, hosts: str = "nodes", failing: bool = False) -> Played:
-        tasks = [*tasks, {"ansible.builtin.debug": {"msg": "TOLD {{ told | to_json }}"}}]
+        self.write([*tasks, {"ansible.builtin.debug": {"msg": "TOLD {{ told | to_json }}"}}], hosts)
+        process = self.start(*arguments)
+        output = process.communicate(timeout=300)[0]
+        assert bool(process.returncode) == failing, output
+        return Played(output)
+
+    def write(self, tasks: list[Any], hosts: str) -> None:
         plays = [{"hosts": hosts, "gather_facts": False, "tasks": tasks}]
-        playbook = self.directory / "play.yml"
-        playbook.write_text(json.dumps(plays))
+        (self.directory / "play.yml").write_text(json.dumps(plays))
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
         env = {
             **os.environ,
             "ANSIBLE_COLLECTIONS_PATH": str(story.ROOT / "build/collections"),
             "ANSIBLE_NOCOLOR": "1",
             "ANSIBLE_LOCALHOST_WARNING": "false",
         }
-        argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(self.hosts.inventory)]
-        done = subprocess.run(
-            [*argv, str(playbook), *arguments], env=env, text=True, capture_output=True, timeout=300, check=False
+        program = Path(sys.executable).with_name("ansible-playbook")
+        argv = [str(program), "-i", str(self.hosts.inventory), str(self.directory / "play.yml"), *arguments]
+        return subprocess.Popen(
+            argv, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
-        assert bool(done.returncode) == failing, done.stdout + done.stderr
-        return Played(done.stdout + done.stderr)
 
     def kept(self) -> set[str]:
         return {path.name for path in self.cache.glob("images/blobs/sha256/*")}
@@ -341,3 +348,41 @@ def test_a_lock_holds_all_hosts_to_the_same_bytes(controller: Controller) -> Non
     assert any(told["changed"] for told in gone.values()) and json.loads(file.read_bytes())["images"] == {}
     failed = controller.transfer(name=f"{{{{ lookup('stowage.engine.locked', '{name}') }}}}", failing=True)
     assert f"does not lock {name}" in failed.output
+
+
+def test_an_ordinary_login_user_who_becomes_root(controller: Controller) -> None:
+    """Blobs come to the login user's home; root takes them from there."""
+    node = controller.hosts.node("node-a")
+    node.run(["sh", "-c", "id deploy 2>/dev/null || useradd --create-home --shell /bin/sh deploy"])
+    node.run(["sh", "-c", "chmod 0644 /etc/stowage-fleet/authorized_keys; chmod 0755 /etc/stowage-fleet"])
+    node.run(["chpasswd"], stdin="root:letmein\n")
+    layout = controller.layout("deployed:1", LAYERS[:2])
+    login = {"ansible_user": "deploy", "ansible_become": True, "ansible_become_method": "ansible.builtin.su"}
+    more = ["--extra-vars", json.dumps({**login, "ansible_become_password": "letmein"})]
+    played = controller.transfer(*more, name="deployed:1", src=str(layout), hosts="node-a")
+    assert played.told["node-a"]["image"]["missing"] == []
+    assert node.run(["sh", "-c", "ls -A /home/deploy/.ansible/tmp"]).stdout == ""
+    assert "letmein" not in played.output
+
+
+def test_killed_in_the_middle_it_goes_on_where_it_ended(controller: Controller) -> None:
+    big = layer(7, 4 * PIECE)
+    layout = controller.layout("broken:1", [big])
+    node = controller.hosts.node("node-b")
+    task = {"name": "broken:1", "src": str(layout), "cache": str(controller.cache)}
+    controller.write([{"stowage.engine.image_transfer": task}], "node-b")
+    process = controller.start()
+    show = "cat ~/.ansible/tmp/stowage-incoming/* 2>/dev/null | wc -c"
+    for _attempt in range(600):
+        if int(node.run(["sh", "-c", show]).stdout) > PIECE:
+            break
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(10)
+    left = int(node.run(["sh", "-c", show]).stdout)
+    assert PIECE < left < len(big)
+    assert "broken" not in node.run(["sh", "-c", "cat /var/lib/stowage/images/index.json 2>/dev/null || true"]).stdout
+    told = controller.transfer(name="broken:1", src=str(layout), hosts="node-b").told["node-b"]
+    assert told["sent"]["bytes"] <= len(big) - PIECE
+    assert told["image"]["layers"] == [digest_of(big)] and told["image"]["missing"] == []
+    assert incoming(node) == ""

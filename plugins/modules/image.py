@@ -58,6 +58,25 @@ options:
       - The digest that the controller has verified (M(stowage.engine.image_verify)). What the host's policy asks for in
         signatures is met by an image of that very digest.
     type: str
+  max_size:
+    description:
+      - What the layers of an image that is pulled may come to, unpacked and together, such as V(20G) or V(unlimited).
+        An image of 10 MB can be made to hold 10 GB of zeros.
+    type: str
+    default: 64G
+  max_entries:
+    description:
+      - How many files and directories the layers of an image that is pulled may have together.
+    type: int
+    default: 4000000
+  allow_devices:
+    description:
+      - Whether an image that is pulled may bring device nodes. One that does is refused if not. Layers that the host
+        has already are not looked at again.
+      - Set-user-ID bits and file capabilities are kept, since the layers of an image are shared by all containers of
+        the host; C(no_new_privileges) of a container takes their effect away.
+    type: bool
+    default: true
   base:
     description:
       - An image of this host on which O(layers) go. Makes this an assembled image.

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.members import (
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import (
     DEFAULT_RULES,
     Budget,
     Rules,

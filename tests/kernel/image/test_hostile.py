@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import DigestMismatch, InvalidImage
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.members import Budget, Rules
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import Budget, Rules
 
 from .conftest import run
 from .hostile import END, Place, archive, base256, entry, long_name, octal, pax
@@ -325,6 +325,12 @@ def bomb(size: int, compress: str) -> bytes:
     zstandard = pytest.importorskip("zstandard", reason="the package zstandard is not in this environment")
     piece = zstandard.ZstdCompressor(19).compress(chunk)
     return zstandard.compress(header) + piece * (size // len(chunk)) + zstandard.compress(END)
+
+
+def test_what_is_behind_the_end_is_counted_too(place: Place) -> None:
+    zeros = gzip.compress(bytes(16 << 20), 9)
+    layer = gzip.compress(archive(entry(b"x"))) + zeros * 20
+    measure(place, layer, r"more than 268435456 bytes uncompressed", Budget(size=256 << 20))
 
 
 @pytest.mark.parametrize("compress", ["gzip", "zstd"])

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -24,7 +26,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.platf
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull import pull_image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image, Limits
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
@@ -412,3 +414,42 @@ def test_a_leftover_beside_a_layer_does_not_stop_the_sweep(paths: Paths) -> None
         os.makedirs(f"{paths.layer(digest_of(GOOD))}{suffix}/d")
     sweep(paths)
     assert os.listdir(paths.layers) == []
+
+
+# What an image may come to ----------------------------------------------------------------------------
+
+
+def test_the_layers_of_an_image_share_one_budget(paths: Paths, faulty: FaultyRegistry) -> None:
+    """Each is within it, and all together are not."""
+    layers = [layer_of(member(f"f{number}"), content=bytes(60_000)) for number in range(4)]
+    faulty.put_image("1", *layers)
+    wanted = Image(name=f"{faulty.host}/app:1", access=ACCESS)
+    for limits in (Limits(size=200_000), Limits(size=239_999)):
+        with pytest.raises(EngineError, match=r"the image's layers hold more than|bytes as they come"):
+            pull_image(paths, replace(wanted, limits=limits))
+        is_clean(paths)
+    assert len(pull_image(paths, replace(wanted, limits=Limits(size=600_000))).layers) == 4
+
+
+def test_entries_of_an_image_are_counted_together(paths: Paths, faulty: FaultyRegistry) -> None:
+    layers = [layer_of(*(member(f"{number}/{name}") for name in range(1000)), content=b"") for number in range(3)]
+    faulty.put_image("1", *layers)
+    wanted = Image(name=f"{faulty.host}/app:1", access=ACCESS, limits=Limits(entries=2500))
+    with pytest.raises(EngineError, match="or 2500 entries"):
+        pull_image(paths, wanted)
+    is_clean(paths)
+
+
+def test_more_than_may_be_unpacked_is_not_fetched(paths: Paths, faulty: FaultyRegistry) -> None:
+    wanted = put(faulty, with_layers(layer(size=1 << 40)))
+    assert "bytes as they come" in refused(paths, wanted)
+    assert not any(digest_of(GOOD) in request.path for request in faulty.asked)
+
+
+def test_devices_are_refused_on_request(paths: Paths, faulty: FaultyRegistry) -> None:
+    faulty.put_image("1", layer_of(member("sda", tarfile.BLKTYPE, devmajor=8)))
+    wanted = Image(name=f"{faulty.host}/app:1", access=ACCESS)
+    with pytest.raises(EngineError, match="devices are not allowed"):
+        pull_image(paths, replace(wanted, limits=Limits(devices=False)))
+    is_clean(paths)
+    pull_image(paths, wanted)

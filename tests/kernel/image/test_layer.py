@@ -19,8 +19,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     EngineError,
     InvalidImage,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import Budget
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import install_layers
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.members import Budget
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.unpack import unpack_layer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import write_store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths

@@ -23,7 +23,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     InvalidImage,
     Unsupported,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.members import Budget, Rules
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import Budget, Rules
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.unpack import unpack_layer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.namespaces import CLONE_NEWUSER, unshare
 

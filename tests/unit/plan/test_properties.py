@@ -209,7 +209,19 @@ UNMANAGED = {
     "cgroup": {"path"},
     "container": {"name"},
     "engine": set[str](),
-    "image": {"name", "layers", "missing", "damaged", "size", "created", "config", "recipe", "access", "verified"},
+    "image": {
+        "name",
+        "layers",
+        "missing",
+        "damaged",
+        "size",
+        "created",
+        "config",
+        "recipe",
+        "access",
+        "verified",
+        "limits",
+    },
     "network": {"name"},
 }
 MANAGED = [

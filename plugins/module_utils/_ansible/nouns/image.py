@@ -13,17 +13,19 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
-from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Recipe
+from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Limits, Recipe
 from ..._engine.model.platform import parse_platform
+from ..._engine.model.quantities import UNLIMITED
 from ..._engine.model.reference import normalise, parse_digest
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_image
 from ..run import INFO_SPEC, Noun, Wanted, run, run_info
 from .registry import REGISTRY_OPTIONS, parse_access
-from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal
+from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal, parse_size
 
 # The last number means "leave it" to chown(2).
 _MAX_ID = 2**32 - 2
+_NO_LIMIT = 2**63 - 1
 
 FILE_OPTIONS: dict[str, Any] = {
     "path": {"type": "str", "required": True},
@@ -50,6 +52,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "platform": {"type": "str"},
     "verified_digest": {"type": "str"},
     "verify": {"type": "bool", "default": False},
+    "max_size": {"type": "str", "default": "64G"},
+    "max_entries": {"type": "int", "default": 4_000_000},
+    "allow_devices": {"type": "bool", "default": True},
     **REGISTRY_OPTIONS,
     "base": {"type": "str"},
     "layers": {
@@ -86,8 +91,18 @@ def image_wanted(params: Mapping[str, Any]) -> Wanted:
             platform=str(parse_platform("platform", params["platform"])) if params["platform"] is not None else "",
             access=parse_access(params),
             verified=parse_digest("verified_digest", params["verified_digest"]) if params["verified_digest"] else "",
+            limits=_limits(params),
         )
     }
+
+
+def _limits(params: Mapping[str, Any]) -> Limits:
+    size = parse_size("max_size", params["max_size"], least=1)
+    if params["max_entries"] < 1:
+        raise InvalidOption("max_entries", params["max_entries"], "a number of files and directories, at least 1")
+    return Limits(
+        _NO_LIMIT if size is None or size == UNLIMITED else size, params["max_entries"], params["allow_devices"]
+    )
 
 
 def _recipe(params: Mapping[str, Any]) -> Recipe:

@@ -15,6 +15,7 @@ import os
 
 from ..errors import DigestMismatch, InvalidImage, KernelError, RegistryError
 from ..linux.files import remove_if_exists
+from .layer.budget import DEFAULT_BUDGET, DEFAULT_RULES, Budget, Rules
 from .layer.unpack import start_unpacking
 from .store import write_all
 
@@ -67,9 +68,11 @@ class Fetcher:
         """Only get it. Raises DigestMismatch, RegistryError, KernelError."""
         self._twice(self._receive)
 
-    def fetch_and_unpack(self, target: str, diff_id: str) -> None:
+    def fetch_and_unpack(
+        self, target: str, diff_id: str, budget: Budget = DEFAULT_BUDGET, rules: Rules = DEFAULT_RULES
+    ) -> None:
         """Get it, and unpack it meanwhile into ``target``.partial. Raises InvalidImage and Unsupported too."""
-        self._twice(lambda: self._receive_and_unpack(target, diff_id))
+        self._twice(lambda: self._receive_and_unpack(target, diff_id, budget, rules))
 
     def _twice(self, receive: Callable[[], None]) -> None:
         resumed = os.path.exists(self._path)
@@ -93,13 +96,15 @@ class Fetcher:
         self._counted += size
         self._count(size)
 
-    def _receive_and_unpack(self, target: str, diff_id: str) -> None:
+    def _receive_and_unpack(self, target: str, diff_id: str, budget: Budget, rules: Rules) -> None:
         with open(self._path, "ab"):
             pass
         more, notify = os.pipe()
         with open(self._path, "rb", buffering=0) as file:
             # The worker has a copy of the pipe's writing end too, which it must not keep: it would wait for itself.
-            unpacker = start_unpacking(GrowingFile(file.fileno(), more), target, diff_id, close=notify)
+            unpacker = start_unpacking(
+                GrowingFile(file.fileno(), more), target, diff_id, budget=budget, rules=rules, close=notify
+            )
         os.close(more)
         try:
             try:

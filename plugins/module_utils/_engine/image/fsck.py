@@ -13,10 +13,10 @@ import os
 from typing import NamedTuple
 
 from ..errors import DigestMismatch, EngineError, InvalidImage, NotFound
+from .layer.budget import DEFAULT_BUDGET
 from .layer.compare import Comparer
 from .layer.compression import LayerStream
 from .layer.directories import install_layers, observe_layers
-from .layer.members import DEFAULT_BUDGET
 from .layer.tar import TarReader
 from .layer.unpack import PARTIAL, remove_tree
 from .manifest import INDEXES, Descriptor

@@ -17,6 +17,7 @@ from ..errors import DigestMismatch, InvalidImage, KernelError, RegistryError
 from ..model.reference import Reference, parse_digest, parse_reference
 from ..progress import Progress
 from .fetch import Fetcher
+from .layer.budget import Budget, Rules
 from .layer.directories import install_each
 from .layer.unpack import unpack_layer
 from .locks import Pin
@@ -43,7 +44,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ..model.image import Image
+    from ..model.image import Image, Limits
     from ..paths import Paths
     from ..progress import Counter
 
@@ -94,7 +95,7 @@ def pull_image(paths: Paths, image: Image, show: Callable[[str], None] | None = 
             pin.add(config["rootfs"]["diff_ids"])
         # What is pinned stays. Others may write and sweep meanwhile.
         layers = list(zip(manifest.layers, config["rootfs"]["diff_ids"]))
-        made = _Layers(paths, store, registry, reference.name, show).install(layers)
+        made = _Layers(paths, store, registry, image.limits, reference.name, show).install(layers)
         if made or store.names().get(reference.name) != descriptor or not store.is_intact(descriptor):
             with write_store(paths) as store:
                 store.put_blob(descriptor.media_type, content)
@@ -107,11 +108,20 @@ class _Layers:
     """The layers of one image, on their way from ``registry``."""
 
     def __init__(
-        self, paths: Paths, store: Store, registry: Registry, name: str, show: Callable[[str], None] | None
+        self,
+        paths: Paths,
+        store: Store,
+        registry: Registry,
+        limits: Limits,
+        name: str,
+        show: Callable[[str], None] | None,
     ) -> None:
         self._paths = paths
         self._store = store
         self._registry = registry
+        self._limits = limits
+        self._budget = Budget(limits.size, limits.entries)
+        self._rules = Rules(devices=limits.devices)
         self._name = name
         self._show = show
         self._counters: dict[str, Counter] = {}
@@ -121,6 +131,12 @@ class _Layers:
         coming = {blob.digest: blob.size for blob, diff_id in layers if self._lacks(blob, diff_id)}
         if not coming:
             return False
+        if sum(coming.values()) > self._limits.size:
+            raise InvalidImage(
+                f"image {self._name}: its layers have {sum(coming.values())} bytes as they come, and unpacked they may "
+                f"have {self._limits.size}"
+            )
+        self._budget = self._budget.of_image(diff_id for _blob, diff_id in layers)
         progress = Progress(f"pulling {self._name}", sum(coming.values()), len(coming), self._show)
         self._counters = {digest: progress.counter() for digest in coming}
         try:
@@ -143,13 +159,13 @@ class _Layers:
         if self._store.has_blob(blob):
             with self._store.open_blob(blob) as file:
                 try:
-                    unpack_layer(file, target, diff_id)
+                    unpack_layer(file, target, diff_id, budget=self._budget, rules=self._rules)
                     count(blob.size)
                     return
                 except (InvalidImage, DigestMismatch):
                     if self._store.is_intact(blob):
                         raise
-        fetcher.fetch_and_unpack(target, diff_id)
+        fetcher.fetch_and_unpack(target, diff_id, self._budget, self._rules)
 
     def _source(self, blob: Descriptor, offset: int) -> Iterator[bytes]:
         return self._registry.get_blob(blob.digest, blob.size, offset, blob.urls)

@@ -58,6 +58,16 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What an image that is pulled may come to, all its layers together: ``size`` in bytes, unpacked, and ``entries``.
+    Without ``devices`` one that brings a device node is refused."""
+
+    size: int = 64 << 30
+    entries: int = 4_000_000
+    devices: bool = True
+
+
+@dataclass(frozen=True)
 class Image:
     """An image of this host.
 
@@ -66,7 +76,8 @@ class Image:
     ``missing`` are the diff_ids whose unpacked directory this host lacks, ``damaged`` those that were looked
     at and are not what their archive says. ``platform`` is spelled as in
     model/platform.py; in a desired state the empty string means this host's. ``access`` is how its registry is spoken
-    to, ``verified`` a digest whose signatures the controller has seen to.
+    to, ``verified`` a digest whose signatures the controller has seen to, ``limits`` what it may hold when
+    it is pulled.
     """
 
     name: str
@@ -81,3 +92,4 @@ class Image:
     platform: str = ""
     access: Access = Access()
     verified: str = ""
+    limits: Limits = Limits()

@@ -18,8 +18,8 @@ from ...errors import Conflict, DigestMismatch, InvalidImage, InvalidOption, Ker
 from ...linux.files import list_directory, remove_if_exists, sync_filesystem, write_atomic
 from ...model.archive import DOCKER_ARCHIVE, OCI_DIRECTORY, Archive
 from ...model.reference import normalise, parse_reference
+from ..layer.budget import DEFAULT_BUDGET
 from ..layer.compression import LayerStream
-from ..layer.members import DEFAULT_BUDGET
 from ..manifest import (
     DOCKER_LAYER,
     DOCKER_MANIFEST,

@@ -15,7 +15,8 @@ from typing import cast
 from ...errors import Unsupported
 from ..layer.compression import LayerStream
 from ..layer.tar import DIRECTORY, FILE, HARD_LINK, TarReader, header_of, padding_of
-from ..layer.members import DEFAULT_BUDGET, WHITEOUT, clean_path
+from ..layer.budget import DEFAULT_BUDGET
+from ..layer.members import WHITEOUT, clean_path
 from .members import LayerMaker, NotADirectory
 
 TYPE_CHECKING = False

@@ -18,7 +18,8 @@ from ...model.image import ImageConfig
 from ...model.reference import normalise
 from ..layer.compression import LayerStream, compression_of
 from ..layer.directories import install_layers
-from ..layer.members import DEFAULT_BUDGET, WHITEOUT, clean_path
+from ..layer.budget import DEFAULT_BUDGET
+from ..layer.members import WHITEOUT, clean_path
 from ..manifest import (
     OCI_CONFIG,
     OCI_LAYER,

@@ -14,6 +14,7 @@ import os
 from ...linux.files import list_directory, sync_filesystem
 from ...linux.worker import run_workers
 from ..locks import Claims, ContentLock, wait_for
+from .budget import DEFAULT_BUDGET
 from .tree import OPAQUE_XATTR
 from .unpack import PARTIAL, remove_tree, unpack_layer
 
@@ -37,11 +38,14 @@ def install_layers(paths: Paths, store: Store, layers: Iterable[tuple[Descriptor
     def lacks(_blob: Descriptor, diff_id: str) -> bool:
         return not os.path.isdir(paths.layer(diff_id))
 
+    wanted = list(layers)
+    budget = DEFAULT_BUDGET.of_image(diff_id for _blob, diff_id in wanted)
+
     def install(blob: Descriptor, diff_id: str, target: str) -> None:
         with store.open_blob(blob) as file:
-            unpack_layer(file, target, diff_id)
+            unpack_layer(file, target, diff_id, budget=budget)
 
-    install_each(paths, layers, lacks, install)
+    install_each(paths, wanted, lacks, install)
 
 
 def install_each(

@@ -15,10 +15,10 @@ import marshal
 import os
 import shutil
 import stat
-from typing import NamedTuple
 
 from ...errors import InvalidImage
 from ..store import write_all
+from .budget import Account, Rules
 from .sparse import ZEROS
 from .tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Member, TarReader
 from .tree import Tree, is_whiteout, make_opaque, show
@@ -47,30 +47,6 @@ _HOLE = 8 * _PAGE  # fewer zeros are written: a file in pieces costs more than t
 _NOTHING = bytes(_HOLE)
 
 
-class Budget(NamedTuple):
-    """How much a layer may hold: uncompressed bytes, and entries; and how many seconds of a processor it may take.
-
-    Inflating 64 GB takes three minutes; what takes an hour is made to: links that lead through thousands of names, a
-    million times.
-    """
-
-    size: int = 64 << 30
-    entries: int = 4_000_000
-    seconds: int = 3600
-
-
-class Rules(NamedTuple):
-    """What a layer may have. Without ``devices`` one that has a device is refused (a pipe is none). Without ``setuid``
-    files lose the bits and capabilities that give their caller rights."""
-
-    devices: bool = True
-    setuid: bool = True
-
-
-DEFAULT_BUDGET = Budget()
-DEFAULT_RULES = Rules()
-
-
 def clean_path(name: bytes) -> bytes:
     """A member's name relative to the root, without ``.`` and slashes too many; InvalidImage where it has ``..``."""
     if b"//" in name or b"." in name or name[:1] == b"/" or name[-1:] == b"/" or b"\0" in name:
@@ -88,21 +64,19 @@ class Unpacker:
     nobody there could open them.
     """
 
-    def __init__(self, budget: Budget, rules: Rules, late: BinaryIO, *, nodes: bool) -> None:
-        self._budget = budget
+    def __init__(self, account: Account, rules: Rules, late: BinaryIO, *, nodes: bool) -> None:
+        self._account = account
         self._rules = rules
         self._late = late
         self._nodes = nodes
         self._tree = Tree()
-        self._size = 0
 
     def unpack(self, reader: TarReader) -> None:
         """Make every member; what directories are like is set last: each new name changes their times, a set-group-ID
         bit or a default ACL would rub off on what is made in them."""
-        limit = self._budget.entries
-        for count, member in enumerate(reader, 1):
-            if count > limit:
-                raise InvalidImage(f"the layer has more than {limit} entries")
+        add_entry = self._account.add_entry
+        for member in reader:
+            add_entry()
             try:
                 self._add(member, reader)
             except OSError as error:
@@ -164,9 +138,7 @@ class Unpacker:
             os.close(fd)
 
     def _write(self, fd: int, member: Member, chunks: Iterable[bytes | memoryview]) -> None:
-        self._size += member.size
-        if self._size > self._budget.size:  # holes take nothing from the archive's own size
-            raise InvalidImage(f"the layer holds more than {self._budget.size} bytes uncompressed")
+        self._account.add_size(member.size)
         if member.size < _PAGE:
             for chunk in chunks:
                 write_all(fd, chunk)

@@ -24,8 +24,9 @@ import signal
 from ...errors import DigestMismatch, InvalidImage, KernelError, Unsupported
 from ...linux.process import in_user_namespace
 from ...linux.worker import Worker, seal_imports
+from .budget import DEFAULT_BUDGET, DEFAULT_RULES, Account, Budget, Rules
 from .compression import LayerStream
-from .members import DEFAULT_BUDGET, DEFAULT_RULES, Budget, Rules, Unpacker
+from .members import Unpacker
 from .tar import TarReader
 
 TYPE_CHECKING = False
@@ -96,7 +97,7 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
             _enter(partial)
             _limit_time(budget.seconds)
             stream.through(read_ahead)  # takes a second core
-            Unpacker(budget, rules, late, nodes=nodes).unpack(TarReader(stream.read))
+            Unpacker(Account(budget, diff_id), rules, late, nodes=nodes).unpack(TarReader(stream.read))
             found = stream.digest()
             while file.read(1 << 16):  # whoever writes it is to come to its end
                 pass

@@ -60,6 +60,7 @@ HOST_FILES = {
     "build_mounts",
     "build_steps",
     "building",
+    "committing",
     "containers",
     "demands",
     "depot",

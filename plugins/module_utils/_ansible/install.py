@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         image,
         image_archive,
         image_build,
+        image_commit,
         image_policy,
         image_prune,
         image_push,

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .image.build.run_step import RunStep, StepMount
-    from .image.build.view import View
     from .paths import Paths
 
 # What shim/spec.py mounts in every container; what is below these needs no place in the root.
@@ -33,19 +32,9 @@ _USUAL = ("/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.c
 _OPTIONS = ["rbind", "rprivate", "nodev"]
 
 
-def stub_paths(view: View, step: RunStep) -> list[bytes]:
-    """What the runtime will make in the root so that something can be mounted there, the deepest first."""
-    found: dict[bytes, None] = {}
-    for target in (*_USUAL, *(one.target for one in step.mounts)):
-        path = view.resolve(os.fsencode(target.strip("/")))
-        parts = path.split(b"/")
-        if parts[0] in (b"dev", b"proc", b"sys") and len(parts) > 1:
-            continue
-        for depth in range(1, len(parts) + 1):
-            part = b"/".join(parts[:depth])
-            if view.lookup(part) is None:
-                found[part] = None
-    return sorted(found, key=lambda path: -path.count(b"/"))
+def mount_targets(step: RunStep) -> list[str]:
+    """Where something is mounted while the step runs."""
+    return [*_USUAL, *(one.target for one in step.mounts)]
 
 
 def prepare_mounts(paths: Paths, step: RunStep, private: str) -> list[dict[str, Any]]:

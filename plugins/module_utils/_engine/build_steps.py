@@ -18,10 +18,11 @@ import os
 import shutil
 import signal
 
-from .build_mounts import prepare_mounts, stub_paths
+from .build_mounts import mount_targets, prepare_mounts
 from .cgroup.manager import open_cgroups
 from .cgroup.place import is_scope
 from .errors import BuildFailed, EngineError, KernelError, RuntimeFailed
+from .image.build.commit import stub_paths
 from .image.build.view import View
 from .image.layer.directories import lower_directories
 from .linux import mount as m
@@ -83,7 +84,7 @@ class StepRunner:
             # Written before there is one, so that there is none that nobody knows of.
             write_atomic(os.path.join(place, "cgroup"), cgroups_path.encode(), durable=False)
             view = View(step.lower)
-            stubs = stub_paths(view, step)
+            stubs = stub_paths(view, mount_targets(step))
             self._adopt_root(view, os.path.join(place, "upper"))
             self._execute(step, place, cgroups_path, told)
             for path in stubs:

@@ -25,6 +25,7 @@ from .linux.subordinate_ids import read_subordinate_ids
 from .model.addressing import overlaps
 from .model.cgroup import Cgroup
 from .model.container import Container, ContainerState, WantedContainer
+from .model.image import Image
 from .model.network import BRIDGE_MTU, VXLAN_OVERHEAD, Network
 from .network.apply import create_network, remove_network, update_network
 from .network.observe import observe_networks
@@ -32,6 +33,7 @@ from .network.underlay import observe_underlay
 from .paths import Paths
 from .plan.cgroup import CreateCgroup, RemoveCgroup, SetLimits
 from .plan.change import Change, plain
+from .plan.commit import CommitContainer
 from .plan.network import CreateNetwork, RecreateNetwork, RemoveNetwork, UpdateNetwork
 from .resolve import refuse, resolve_containers
 from .runtime.state import load_state
@@ -41,6 +43,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from .model.commit import Commit
     from .shim.logs import LogLine
 
     Absent = Callable[[NotFound], None]
@@ -122,6 +125,12 @@ class Host(HostImages):
                 desired[name] = complete_container(container, current, self.absent)
         return desired
 
+    def forecast_commit(self, commit: Commit) -> Image:
+        """The image that a container has come to; nothing is known of it where the container is an earlier task's."""
+        from .committing import forecast_commit  # other modules do without
+
+        return self._complete(Image(commit.name), lambda: forecast_commit(self.paths, self.cgroups, commit))
+
     def check(self, changes: Iterable[Change]) -> None:
         """What apply() refuses before it changes anything, with what is not there told to ``absent``."""
         check_containers(self.paths, changes, self.absent)
@@ -158,6 +167,10 @@ class Host(HostImages):
             self.cgroups.set_limits(change.desired.path, change.desired.limits)
         elif isinstance(change, RemoveCgroup):
             self.cgroups.remove(change.current.path)
+        elif isinstance(change, CommitContainer):
+            from .committing import commit_container  # other modules do without
+
+            commit_container(self.paths, self.cgroups, change.commit)
         elif not self._apply_image(change, progress):
             raise TypeError(f"no way to apply {type(change).__name__}")
 

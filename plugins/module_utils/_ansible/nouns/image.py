@@ -111,7 +111,7 @@ def _recipe(params: Mapping[str, Any]) -> Recipe:
     return Recipe(
         base=base,
         layers=tuple(_layer(f"layers[{number}]", layer) for number, layer in enumerate(layers)),
-        config=_config(params["config"] or dict.fromkeys(CONFIG_OPTIONS)),
+        config=parse_config(params["config"]),
     )
 
 
@@ -141,7 +141,9 @@ def _entry(option: str, entry: Mapping[str, Any]) -> Entry:
     )
 
 
-def _config(config: Mapping[str, Any]) -> ImageConfig:
+def parse_config(given: Mapping[str, Any] | None) -> ImageConfig:
+    """What the option ``config`` says, of every module that makes images."""
+    config = given or dict.fromkeys(CONFIG_OPTIONS)
     return ImageConfig(
         entrypoint=parse_command("config: entrypoint", config["entrypoint"]),
         command=parse_command("config: command", config["command"]),

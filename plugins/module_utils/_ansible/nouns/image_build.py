@@ -23,7 +23,7 @@ from ..._engine.plan.change import Change, plain
 from ..run import Wanted, run
 from .image import ImageNoun
 from .registry import REGISTRY_OPTIONS, parse_access
-from .values import parse_pairs, parse_size
+from .values import parse_epoch, parse_pairs, parse_size
 
 SECRET_OPTIONS: dict[str, Any] = {
     "id": {"type": "str", "required": True},
@@ -57,7 +57,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **REGISTRY_OPTIONS,
 }
 _MOST_LINES = 10_000  # of the log that a module returns: the last ones tell what went wrong
-_LATEST = 253402300799  # the last second of the year 9999, beyond which dates of RFC 3339 do not go
 
 
 class PlannedBuild(NamedTuple):
@@ -93,7 +92,7 @@ def build_wanted(params: Mapping[str, Any]) -> Wanted:
         privileged=params["privileged"],
         cache=params["cache"],
         pull="always" if params["pull"] == "always" else "missing",
-        epoch=_epoch(params["source_date_epoch"]),
+        epoch=parse_epoch(params["source_date_epoch"]),
         access=parse_access(params),
     )
     return {name: PlannedBuild(build, Forecast())}
@@ -108,16 +107,6 @@ def _secrets(items: Iterable[Mapping[str, Any]]) -> tuple[Secret, ...]:
             raise InvalidOption(f"secrets[{number}]: id", item["id"], "an id that no other secret has")
         secrets[item["id"]] = Secret(item["id"], item["src"] or "", (item["value"] or "").encode())
     return tuple(secrets.values())
-
-
-def _epoch(given: int | None) -> int | None:
-    """The option, or the environment's (reproducible-builds.org/specs/source-date-epoch)."""
-    text = str(given) if given is not None else os.environ.get("SOURCE_DATE_EPOCH") or ""
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > _LATEST:
-        raise InvalidOption("source_date_epoch", text, f"seconds since 1970, from 0 to {_LATEST}")
-    return int(text)
 
 
 class BuildNoun(ImageNoun):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import posixpath
 import re
 import shlex
@@ -35,6 +36,7 @@ _LEAST_QUOTA = 1_000
 _LEAST_MEMORY = 512 * 1024
 # Unquoted, YAML takes 0644 for the number 420: a mode without its zero is more likely a slip than meant.
 _MODE = re.compile(r"0[0-7]{3,4}")
+_LATEST = 253402300799  # the last second of the year 9999, beyond which dates of RFC 3339 do not go
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 
 
@@ -176,3 +178,13 @@ def _parse_count(option: str, value: str | None) -> int | None:
     if not (value.isascii() and value.isdecimal()) or int(value) < 1:
         raise InvalidOption(option, value, "a number from 1, or unlimited")
     return int(value)
+
+
+def parse_epoch(given: int | None) -> int | None:
+    """The option, or the environment's (reproducible-builds.org/specs/source-date-epoch)."""
+    text = str(given) if given is not None else os.environ.get("SOURCE_DATE_EPOCH") or ""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > _LATEST:
+        raise InvalidOption("source_date_epoch", text, f"seconds since 1970, from 0 to {_LATEST}")
+    return int(text)

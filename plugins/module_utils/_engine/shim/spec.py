@@ -204,6 +204,14 @@ def _mounts(container: Container, rootfs: str, run_directory: str, found: Provis
     return mounts
 
 
+def mount_targets(container: Container) -> list[str]:
+    """Where something is mounted in its root, absolute."""
+    targets = [destination for destination, *_rest in _MOUNTS] + [f"/etc/{name}" for name in ETC_FILES]
+    targets += [text.partition(":")[0] for text in container.tmpfs] + [volume.target for volume in container.volumes]
+    targets += [device.target for device in container.devices]
+    return [*targets, INIT] if container.init else targets
+
+
 def _etc_directory(container: Container, run_directory: str, name: str) -> str:
     """Names, and who tells of them, are of a network: with another container's come its files."""
     other = container.namespaces.joined.get("network_mode")

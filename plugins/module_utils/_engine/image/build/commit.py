@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 
-from ...errors import KernelError
+from ...errors import KernelError, Unsupported
 from ...model.image import ImageConfig
 from ...model.reference import normalise
 from ..layer.directories import install_layers
@@ -30,7 +30,7 @@ from .view import View
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import Any
 
     from ...paths import Paths
@@ -39,8 +39,11 @@ if TYPE_CHECKING:
     from .members import Members
 
     Layer = tuple[Descriptor, str]
+    Owner = Callable[[int, int], tuple[int, int]]
 
 _OPAQUE = WHITEOUT + WHITEOUT + b".opq"
+# Of a renamed directory, and of a file whose content stays below (overlayfs.rst, redirect_dir and metacopy).
+_ELSEWHERE = ("trusted.overlay.redirect", "trusted.overlay.metacopy")
 
 
 def commit_layer(paths: Paths, store: Store, upper: str, below: Sequence[Layer], epoch: int) -> Layer | None:
@@ -93,17 +96,44 @@ def put_chunks(paths: Paths, store: Store, chunks: Iterable[bytes]) -> Layer:
     return layer
 
 
-def upper_members(upper: str, view: View, epoch: int) -> Members:
-    """The members of the layer that ``upper`` is on top of ``view``. Raises OSError."""
-    return _Upper(view, epoch * 10**9).read(os.fsencode(upper))
+def _same_owner(uid: int, gid: int) -> tuple[int, int]:
+    return uid, gid
+
+
+def upper_members(
+    upper: str, view: View, epoch: int, *, owner: Owner = _same_owner, stubs: Collection[bytes] = ()
+) -> Members:
+    """The members of the layer that ``upper`` is on top of ``view``.
+
+    ``owner`` turns a file's ids into the layer's. What is at one of ``stubs`` and empty is left out. Raises OSError, and
+    Unsupported where not all of a file or directory that was changed is there.
+    """
+    return _Upper(view, epoch * 10**9, owner, frozenset(stubs)).read(os.fsencode(upper))
+
+
+def stub_paths(view: View, targets: Iterable[str]) -> list[bytes]:
+    """What a runtime makes in a root so that something can be mounted at ``targets``, the deepest first."""
+    found: dict[bytes, None] = {}
+    for target in targets:
+        path = view.resolve(os.fsencode(target.strip("/")))
+        parts = path.split(b"/")
+        if parts[0] in (b"dev", b"proc", b"sys") and len(parts) > 1:
+            continue
+        for depth in range(1, len(parts) + 1):
+            part = b"/".join(parts[:depth])
+            if view.lookup(part) is None:
+                found[part] = None
+    return sorted(found, key=lambda path: -path.count(b"/"))
 
 
 class _Upper:
     """Walks an upper directory."""
 
-    def __init__(self, view: View, latest: int) -> None:
+    def __init__(self, view: View, latest: int, owner: Owner, stubs: frozenset[bytes]) -> None:
         self._view = view
         self._latest = latest
+        self._owner = owner
+        self._stubs = stubs
         self._members: Members = {}
         self._inodes: dict[tuple[int, int], bytes] = {}
 
@@ -135,11 +165,17 @@ class _Upper:
         kind = KINDS.get(stat.S_IFMT(found.st_mode))
         if kind is None or name.startswith(WHITEOUT):
             return
+        if kind in (FILE, DIRECTORY):
+            _refuse_partial(where)
         member = self._member(where, path, kind, found)
+        is_stub = path in self._stubs
         if kind != DIRECTORY:
-            self._put(path, member, os.fsdecode(where))
+            if not is_stub or kind != FILE or member.size:
+                self._put(path, member, os.fsdecode(where))
             return
-        if self._directory(where, path, hides=hides) or hides or not self._is_as_before(where, path, member):
+        if self._directory(where, path, hides=hides) or not (
+            is_stub or (not hides and self._is_as_before(where, path, member))
+        ):
             self._put(path, member._replace(name=path + b"/"), b"")
 
     def _is_as_before(self, where: bytes, path: bytes, member: Member) -> bool:
@@ -159,8 +195,7 @@ class _Upper:
             path,
             kind,
             stat.S_IMODE(found.st_mode),
-            found.st_uid,
-            found.st_gid,
+            *self._owner(found.st_uid, found.st_gid),
             found.st_size if kind == FILE else 0,
             max(0, min(self._latest, found.st_mtime_ns)),
             target,
@@ -170,6 +205,16 @@ class _Upper:
 
     def _put(self, path: bytes, member: Member, content: bytes | str) -> None:
         self._members[path] = (member if member.name.endswith(b"/") else member._replace(name=path), content)
+
+
+def _refuse_partial(path: bytes) -> None:
+    names = os.listxattr(path, follow_symlinks=False)
+    partial = [name for name in _ELSEWHERE if name in names]
+    if partial:
+        raise Unsupported(
+            f"{os.fsdecode(path)} is not whole ({partial[0]}): this host's overlayfs notes only what differs; "
+            "turn that off (/sys/module/overlay/parameters/redirect_dir and metacopy: N) and make the container anew"
+        )
 
 
 def _is_opaque(path: bytes) -> bool:

@@ -32,6 +32,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 from .conftest import digest_of, layer_of, member
+from .hostile import entry
 
 pytestmark = pytest.mark.root
 
@@ -142,6 +143,7 @@ BAD: dict[str, Callable[[], bytes]] = {
     "docker: layer out of the archive": lambda: tar_of(docker(Layers=["/etc/passwd"])),
     "docker: layers too many": lambda: tar_of(docker(Layers=["layer.tar"] * 2)),
     "docker: a layer of another digest": lambda: tar_of({**docker(), "layer.tar": LAYER + bytes(512)}),
+    "docker: ten thousand names": lambda: tar_of(docker(RepoTags=[f"x:{number}" for number in range(10_000)])),
     "docker: fields of other types": lambda: tar_of(docker(Layers={"layer.tar": 1})),
     "docker: a link out of the archive": lambda: tar_of(
         without(docker(), "layer.tar"), (member("layer.tar", tarfile.SYMTYPE, linkname="../../etc/passwd"), b"")
@@ -212,3 +214,26 @@ def test_a_thousand_tags_are_one_image(paths: Paths, tmp_path: Path) -> None:
     assert len(images) == len(Store(paths.images).names()) == 100
     assert len(Store(paths.images).blobs()) == 3
     assert json.loads(Path(f"{paths.images}/index.json").read_bytes())["schemaVersion"] == 2
+
+
+def test_a_layer_that_many_images_have_is_read_once(paths: Paths, tmp_path: Path) -> None:
+    """20 images of the same 500 layers of 8 MB as they come: 80 GB, if each were read for each."""
+    noise = os.urandom(1 << 20) * 8
+    layer = gzip.compress(layer_of(member("noise"), content=noise), 1)
+    config = encode({"os": "linux", "architecture": "amd64", "rootfs": {"diff_ids": [digest_of(b"")] * 500}})
+    image = {"Config": "c.json", "RepoTags": [], "Layers": ["layer.tar"] * 500}
+    content = tar_of({"manifest.json": encode([image] * 20), "c.json": config, "layer.tar": layer})
+    (tmp_path / "many.tar").write_bytes(content)
+    start = time.process_time()
+    with pytest.raises(EngineError):
+        resolve_load(paths, str(tmp_path / "many.tar"))
+    assert time.process_time() - start < 20
+
+
+def test_many_small_documents_of_a_compressed_archive_are_read_at_once(paths: Paths, tmp_path: Path) -> None:
+    entries = b"".join(entry(b"%d" % number, content=b"{") for number in range(60_000))
+    (tmp_path / "small.tar.gz").write_bytes(gzip.compress(entries, 1))
+    start = time.process_time()
+    with pytest.raises(InvalidImage, match=r"neither index.json nor manifest.json"):
+        resolve_load(paths, str(tmp_path / "small.tar.gz"))
+    assert time.process_time() - start < 15

@@ -181,17 +181,22 @@ def _docker_images(files: Files) -> Iterator[Packed]:
     entries = parse_object(b'{"images":%b}' % files.read("manifest.json"), what)["images"]
     if not isinstance(entries, list) or len(entries) > _MAX_IMAGES:
         raise InvalidImage(f"{what} is not a list of at most {_MAX_IMAGES} images")
+    looked_at: dict[str, Descriptor] = {}
+    named = 0
     for entry in entries:
         entry = entry if isinstance(entry, dict) else {}  # noqa: PLW2901 - what is no image has no fields
         tags, layers = entry.get("RepoTags") or [], entry.get("Layers") or []
         if not isinstance(entry.get("Config"), str) or not (_are_strings(tags) and _are_strings(layers)):
             raise InvalidImage(f"{what} has an image without Config, RepoTags and Layers as docker writes them")
-        image = _docker_image(files, entry["Config"], layers)
+        named += len(tags)
+        if named > _MAX_IMAGES:
+            raise InvalidImage(f"{what} has more than {_MAX_IMAGES} names")
+        image = _docker_image(files, entry["Config"], layers, looked_at)
         for told in tags or [""]:
             yield image._replace(name=_name(told), told=told)
 
 
-def _docker_image(files: Files, config_file: str, layer_files: list[str]) -> Packed:
+def _docker_image(files: Files, config_file: str, layer_files: list[str], looked_at: dict[str, Descriptor]) -> Packed:
     """An image, with the manifest that its configuration and layers have as they stand in the archive."""
     what = f"{files.path}: {config_file}"
     content = files.read(config_file)
@@ -203,7 +208,12 @@ def _docker_image(files: Files, config_file: str, layer_files: list[str]) -> Pac
     descriptor = Descriptor(OCI_CONFIG, digest, len(content))
     placeholders = tuple(Descriptor(OCI_LAYER, "", 0) for _file in layer_files)
     config = parse_config(content, Manifest(descriptor, placeholders), what)
-    layers = [_docker_layer(files, name, diff) for name, diff in zip(layer_files, config["rootfs"]["diff_ids"])]
+    layers = []
+    for name, diff_id in zip(layer_files, config["rootfs"]["diff_ids"]):
+        if name not in looked_at:  # a thousand images may say the same gigabyte
+            looked_at[name] = _docker_layer(files, name)
+        layer = looked_at[name]
+        layers.append(layer if layer.digest else layer._replace(digest=diff_id))
     manifest = Manifest(descriptor, tuple(layers))
     document = encode(
         {
@@ -219,12 +229,13 @@ def _docker_image(files: Files, config_file: str, layer_files: list[str]) -> Pac
     return Packed("", "", whole, document, manifest, config, names)
 
 
-def _docker_layer(files: Files, name: str, diff_id: str) -> Descriptor:
+def _docker_layer(files: Files, name: str) -> Descriptor:
+    """A layer; one that is not compressed has the digest that its configuration says."""
     if name not in files.sizes:
         raise InvalidImage(f"{files.path} has no {name!r}, which its manifest.json needs; it is not whole")
     compression = compression_of(files.first(name, 512))
     if not compression:
-        return Descriptor(OCI_LAYER, diff_id, files.sizes[name])
+        return Descriptor(OCI_LAYER, "", files.sizes[name])
     state = hashlib.sha256()
     for chunk in files.chunks(name):
         state.update(chunk)

@@ -131,6 +131,22 @@ def test_documents_that_are_no_documents(parse: Callable[[bytes, str], object], 
         parse(content, "it")
 
 
+def test_no_document_is_an_index_and_a_manifest() -> None:
+    descriptor = {"mediaType": "x", "digest": DIGEST, "size": 1}
+    manifest = {"schemaVersion": 2, "config": descriptor, "layers": [descriptor]}
+    index = {"schemaVersion": 2, "manifests": [descriptor]}
+    parse_manifest(encode({**manifest, "mediaType": MANIFESTS[0]}), "it")
+    parse_index(encode({**index, "mediaType": OCI_INDEX}), "it")
+    for parse, content in (
+        (parse_manifest, {**manifest, **index}),
+        (parse_index, {**manifest, **index}),
+        (parse_manifest, {**manifest, "mediaType": OCI_INDEX}),
+        (parse_index, {**index, "mediaType": MANIFESTS[0]}),
+    ):
+        with pytest.raises(InvalidImage, match=r"it is at once an index and an image's manifest"):
+            parse(encode(content), "it")
+
+
 headers = st.one_of(
     st.text(st.characters(max_codepoint=255), max_size=60),
     st.lists(

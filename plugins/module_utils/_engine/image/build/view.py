@@ -82,6 +82,7 @@ class View:
     def _locate(self, path: bytes) -> tuple[Layer, Member] | None:
         parts = path.split(b"/")
         for layer in reversed(self._layers):
+            hides = False
             for depth in range(1, len(parts) + 1):
                 member, opaque = _find(layer, b"/".join(parts[:depth]))
                 if depth == len(parts):
@@ -91,10 +92,10 @@ class View:
                     if isinstance(layer, str):
                         break
                 elif member.kind != DIRECTORY:
-                    return None
-                if opaque:
-                    member = _find(layer, path)[0]
-                    return None if member is None or _is_whiteout(member) else (layer, member)
+                    return None  # a link too, which links of the image were resolved without: it leads into the host
+                hides = hides or opaque
+            if hides:
+                return None
         return None
 
     @property

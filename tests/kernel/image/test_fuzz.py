@@ -64,7 +64,19 @@ numbers = st.one_of(
 )
 keys = st.sampled_from(
     [
-        *(b"path", b"linkpath", b"size", b"uid", b"gid", b"mtime", b"SCHILY.xattr.user.a", b"comment"),
+        *(
+            b"path",
+            b"linkpath",
+            b"path",
+            b"linkpath",
+            b"linkpath",
+            b"size",
+            b"uid",
+            b"gid",
+            b"mtime",
+            b"SCHILY.xattr.user.a",
+            b"comment",
+        ),
         *(b"SCHILY.xattr.trusted.overlay.opaque", b"SCHILY.xattr.security.capability", b"SCHILY.xattr."),
         *(b"GNU.sparse.map", b"GNU.sparse.size", b"GNU.sparse.name", b"GNU.sparse.major", b"GNU.sparse.minor"),
         *(b"GNU.sparse.realsize", b"GNU.sparse.offset", b"GNU.sparse.numbytes"),
@@ -162,6 +174,8 @@ def unpack_twice(layer: bytes) -> None:
 
 @bounded(200)
 @given(st.lists(entries(), max_size=8))
+@example([pax((b"linkpath", b"a\0b")) + entry(b"x", b"2")])
+@example([pax((b"linkpath", b"a/" * 1000)) + entry(b"x", b"2"), entry(b"x/y")])
 def test_entries_put_together_in_any_way_stay_inside(found: list[bytes]) -> None:
     unpack_twice(archive(*found))
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -138,9 +140,16 @@ def test_cve_2025_52881_a_sysctl_is_not_written_to_what_looks_like_it(box):
     assert (fake / "ipv4/ip_forward").read_text() == "untouched"
 
 
-def test_cve_2026_41579_a_link_at_dev_leads_inside(box, tmp_path):
+@pytest.fixture
+def elsewhere():
+    """Not below /dev, where temporary files may be: a link at /dev to there would lead to itself."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        yield Path(directory)
+
+
+def test_cve_2026_41579_a_link_at_dev_leads_inside(box, elsewhere):
     """And what runc removed and made at the host's place of it is let alone."""
-    victim = tmp_path / "victim"
+    victim = elsewhere / "victim"
     victim.mkdir()
     (victim / "ptmx").write_text("untouched")
     (box.rootfs / "dev").symlink_to(f"../../../../../../../..{victim}")

@@ -71,3 +71,20 @@ def test_words_that_are_not_the_inits(runtime, created, words):
     assert started.returncode == 1
     assert told.startswith(f"stowage-runtime: container {runtime.id}: its init said what cannot be read, ")
     assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(0, 0), (3, 5), (0, 1024), (1024, 1024)])
+def test_a_limit_of_open_files_does_not_keep_the_init_from_waiting(box, soft, hard):
+    """poll(2) and dup2(2) fail beyond it, so it is set when the container starts."""
+    box.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
+    box.process["args"] = ["sleep", "60"]
+    box.write()
+    assert box.launch("create", "-b", str(box.directory), box.id) == 0, box.output()
+    time.sleep(0.2)
+    state = box.state()
+    assert state["status"] == "created"
+    assert box.call("start", box.id).returncode == 0
+    time.sleep(0.2)
+    with open(f"/proc/{state['pid']}/limits", encoding="ascii") as limits:
+        [line] = [line for line in limits if line.startswith("Max open files")]
+    assert line.split()[3:5] == [str(soft), str(hard)]

@@ -55,6 +55,10 @@ if TYPE_CHECKING:
     from .steps.sources import Sources
 
 
+# More open files than an init has.
+_FILES = 256
+
+
 class Init:
     """All that the init needs to know; decided by its creator before it is born."""
 
@@ -180,7 +184,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
         yield ReceiveFilter(init.channel, init)
     execution = init.execution()
     yield MakeTrampoline(execution)
-    yield from plan_process(process, init)
+    files = [limit for limit in process.get("rlimits") or () if limit["type"] == "RLIMIT_NOFILE"]
+    yield from plan_process({**process, "rlimits": _for_now(process.get("rlimits") or ())}, init)
     yield FindProgram(execution)
     if process.get("noNewPrivileges") and not execution.filtered:
         yield from init.privileges(process).filter  # now, because the creator is to hand its listener over
@@ -192,9 +197,23 @@ def plan_init(init: Init) -> Iterator[Operation]:
     if init.creator_leaves:
         yield DivertFailures(init.channel, init.fifo)
     yield WaitForStart(init.fifo)
+    for limit in files:
+        yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state, env=execution.variables())
     yield from execution.plan()
+
+
+def _for_now(limits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The limits without what keeps us from waiting: poll(2) and dup2(2) heed the number of open files, too. What
+    takes a privilege is asked for at once, which is to raise the hard one."""
+    found = []
+    for limit in limits:
+        if limit["type"] != "RLIMIT_NOFILE":
+            found.append(limit)
+        elif limit["hard"] >= _FILES:
+            found.append({**limit, "soft": limit["hard"]})
+    return found
 
 
 def plan_outside(init: Init) -> Iterator[Operation]:

@@ -78,6 +78,7 @@ EXAMPLES = r"""
   tasks:
     - name: Install Python, which other modules need
       ansible.builtin.raw: apt-get update && apt-get install -y python3-apt
+      changed_when: true
 
     - name: Install a program
       ansible.builtin.apt:
@@ -144,15 +145,11 @@ class Connection(ConnectionBase):
         if not os.path.isfile(to_bytes(in_path)):
             raise AnsibleFileNotFound(f"there is no file {in_path} to copy into {self._name()}")
         where = shlex.quote(out_path)
+        # Emptied first: without data some connections (ssh) leave the stream open, and cat would wait for its end.
+        self._succeed(f": >{where}")
         with open(to_bytes(in_path), "rb") as file:
-            redirect = ">"
-            while True:
-                piece = file.read(_PIECE)
-                if piece or redirect == ">":
-                    self._succeed(f"cat {redirect}{where}", piece)
-                if len(piece) < _PIECE:
-                    return
-                redirect = ">>"
+            while piece := file.read(_PIECE):
+                self._succeed(f"cat >>{where}", piece)
 
     def fetch_file(self, in_path: str, out_path: str) -> None:
         """Copy a file of the container to the controller."""

@@ -18,7 +18,7 @@ description:
   - A container that runs is paused while it is read, in check mode too. One that was stopped can be committed as well.
   - Nothing that is mounted in the container gets into the image. That is volumes, C(tmpfs), and files that the engine
     provides, such as C(/etc/resolv.conf) and C(/etc/hosts).
-  - The digest depends on files, owners, modes, O(config), O(message) and O(source_date_epoch) alone, not on the
+  - The digest depends on files, owners, modes, O(config), O(comment) and O(source_date_epoch) alone, not on the
     container's name, nor on when. So a container that has not changed gives the image that is there, and check mode
     tells truly whether there is anything to do, and the digest.
 extends_documentation_fragment:
@@ -67,7 +67,7 @@ options:
         description: Ports that the image's program listens on, such as V(80/tcp). For the reader only.
         type: list
         elements: str
-  message:
+  comment:
     description:
       - A comment for the image's history.
     type: str
@@ -92,7 +92,7 @@ EXAMPLES = r"""
     config:
       command: [nginx, -g, daemon off;]
       exposed_ports: [80/tcp]
-    message: Built by build.yml
+    comment: Built by build.yml
 
 - name: See whether the container has changed since
   stowage.engine.image_commit:

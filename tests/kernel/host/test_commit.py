@@ -129,7 +129,7 @@ def test_times_are_no_later_than_asked(changed):
 
 def test_the_configuration_goes_over_the_base(changed):
     config = ImageConfig(command=("serve",), labels=(("a", "b"),), exposed_ports=("80/tcp",), user="nobody")
-    commit(changed, config=config, message="by hand")
+    commit(changed, config=config, comment="by hand")
     found = document(changed)
     assert found["config"]["Cmd"] == ["serve"]
     assert found["config"]["Labels"] == {"a": "b"}

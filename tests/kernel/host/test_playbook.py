@@ -41,6 +41,7 @@ def playbook(world, plays, *arguments, inventory=None):
         "ANSIBLE_LOCALHOST_WARNING": "false",
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_PIPELINING": "false",
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(directory / "cp"),
     }
 
     def run():
@@ -203,12 +204,16 @@ def sshd(world):
         f"AuthorizedKeysFile {directory}/authorized_keys\n"
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\nPidFile none\n"
     )
-    os.makedirs("/run/sshd", exist_ok=True)
+    separation = Path("/run/sshd")  # sshd(8) wants it, empty
+    made = not separation.exists()
+    separation.mkdir(exist_ok=True)
     world.start(lambda: os.execv("/usr/sbin/sshd", ["/usr/sbin/sshd", "-D", "-e", "-f", str(config)]))
-    return {
+    yield {
         "ansible_host": "127.0.0.1",
         "ansible_port": 2222,
         "ansible_user": "root",
         "ansible_ssh_private_key_file": str(directory / "user"),
         "ansible_ssh_common_args": "-o UserKnownHostsFile=/dev/null -o ConnectTimeout=20",
     }
+    if made:
+        separation.rmdir()

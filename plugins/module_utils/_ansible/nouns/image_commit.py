@@ -27,7 +27,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "container": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "config": {"type": "dict", "options": CONFIG_OPTIONS},
-    "message": {"type": "str"},
+    "comment": {"type": "str"},
     "source_date_epoch": {"type": "int"},
 }
 
@@ -46,7 +46,7 @@ def commit_wanted(params: Mapping[str, Any]) -> Wanted:
         name=name,
         container=parse_name("container", params["container"]),
         config=parse_config(params["config"]),
-        message=params["message"] or "",
+        comment=params["comment"] or "",
         epoch=parse_epoch(params["source_date_epoch"]),
     )
     return {name: PlannedCommit(commit, Image(name))}

@@ -12,12 +12,12 @@ from .image import ImageConfig
 
 @dataclass(frozen=True)
 class Commit:
-    """``name`` is the image's, normalised. ``config`` goes over that of the container's image, ``message`` into its
+    """``name`` is the image's, normalised. ``config`` goes over that of the container's image, ``comment`` into its
     history. ``epoch`` is in seconds, None where nobody said one: then files get the epoch itself, the image no date.
     """
 
     name: str
     container: str
     config: ImageConfig = ImageConfig()
-    message: str = ""
+    comment: str = ""
     epoch: int | None = None

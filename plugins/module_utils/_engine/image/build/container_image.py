@@ -105,8 +105,8 @@ def _documents(
     if commit.config != ImageConfig():
         # What is only configured is to be seen in the history too.
         entry["created_by"] += " with " + json.dumps(override_config({}, commit.config), sort_keys=True)
-    if commit.message:
-        entry["comment"] = commit.message
+    if commit.comment:
+        entry["comment"] = commit.comment
     if empty:
         entry["empty_layer"] = True
     document = {key: value for key, value in base.items() if key != "created"}

@@ -228,7 +228,7 @@ def test_create_makes_a_container_or_nothing(runtime, base):
         wait_for_nothing(runtime, identity)
 
     hold()
-    assert min(outcomes.values()) > 1, outcomes
+    assert min(outcomes.values()) > 0, outcomes
     assert len(os.listdir("/proc/self/fd")) == descriptors
 
 

@@ -39,6 +39,7 @@ from .steps.process import (
     SetRlimit,
     SetUmask,
     TryDirectory,
+    limit_files,
     plan_sysctl,
 )
 from .steps.rootfs import BindRoot, MakeRootReadOnly, OpenRoot, Propagation, SetPropagation, plan_change
@@ -53,10 +54,6 @@ if TYPE_CHECKING:
     from .console import ConsoleSender
     from .steps.mount_options import MountOptions
     from .steps.sources import Sources
-
-
-# More open files than an init has.
-_FILES = 256
 
 
 class Init:
@@ -184,8 +181,7 @@ def plan_init(init: Init) -> Iterator[Operation]:
         yield ReceiveFilter(init.channel, init)
     execution = init.execution()
     yield MakeTrampoline(execution)
-    files = [limit for limit in process.get("rlimits") or () if limit["type"] == "RLIMIT_NOFILE"]
-    yield from plan_process({**process, "rlimits": _for_now(process.get("rlimits") or ())}, init)
+    yield from plan_process(process, init, waits=True)
     yield FindProgram(execution)
     if process.get("noNewPrivileges") and not execution.filtered:
         yield from init.privileges(process).filter  # now, because the creator is to hand its listener over
@@ -197,23 +193,10 @@ def plan_init(init: Init) -> Iterator[Operation]:
     if init.creator_leaves:
         yield DivertFailures(init.channel, init.fifo)
     yield WaitForStart(init.fifo)
-    for limit in files:
-        yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
+    yield from limit_files(process)
     if (spec.get("hooks") or {}).get("startContainer"):
         yield RunHooks(spec, "startContainer", init.state, env=execution.variables())
     yield from execution.plan()
-
-
-def _for_now(limits: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The limits without what keeps us from waiting: poll(2) and dup2(2) heed the number of open files, too. What
-    takes a privilege is asked for at once, which is to raise the hard one."""
-    found = []
-    for limit in limits:
-        if limit["type"] != "RLIMIT_NOFILE":
-            found.append(limit)
-        elif limit["hard"] >= _FILES:
-            found.append({**limit, "soft": limit["hard"]})
-    return found
 
 
 def plan_outside(init: Init) -> Iterator[Operation]:
@@ -322,11 +305,11 @@ def plan_rare(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Sequence[
     return operations
 
 
-def plan_process(process: Mapping[str, Any], init: Init) -> Iterator[Operation]:
-    """What the process is: limits, user, privileges, directory. Used by exec too."""
+def plan_process(process: Mapping[str, Any], init: Init, *, waits: bool = False) -> Iterator[Operation]:
+    """What the process is: limits, user, privileges, directory. Used by exec; and an init ``waits`` after it."""
     user = process.get("user") or {"uid": 0, "gid": 0}
     for limit in process.get("rlimits") or ():
-        yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
+        yield SetRlimit(limit["type"], limit["soft"], limit["hard"], least=256 if waits else 0)
     yield from init.rare
     if not process.get("terminal"):
         yield OwnNull()

@@ -18,7 +18,8 @@ from .operations import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any
 
 # asm-generic/resource.h; the same on every architecture of ours.
 RLIMITS = {
@@ -161,12 +162,14 @@ class SetHostname(Operation):
 
 
 class SetRlimit(Operation):
-    """One resource limit (prlimit(2))."""
+    """One resource limit (prlimit(2)). Open files are ``least`` as many for now, as far as that takes no privilege:
+    poll(2) and dup2(2) heed that number too, and would keep an init from waiting for its start."""
 
-    def __init__(self, name: str, soft: int, hard: int) -> None:
+    def __init__(self, name: str, soft: int, hard: int, *, least: int = 0) -> None:
         self.name = name
         self.soft = soft
         self.hard = hard
+        self.least = least if name == "RLIMIT_NOFILE" else 0
 
     def __str__(self) -> str:
         return f"set {self.name} to {self.soft}, hard {self.hard}"
@@ -174,10 +177,20 @@ class SetRlimit(Operation):
     def execute(self) -> None:
         # The kernel's own numbers of 64 bits, all ones for no limit, on every architecture.
         prlimit = getattr(libc(), "prlimit64", None) or libc().prlimit
+        if self.hard < self.least:
+            return
         try:
-            check(prlimit(0, RLIMITS[self.name], struct.pack("=QQ", self.soft, self.hard), None))
+            soft = min(max(self.soft, self.least), self.hard)
+            check(prlimit(0, RLIMITS[self.name], struct.pack("=QQ", soft, self.hard), None))
         except PermissionError as error:
             raise OSError(error.errno, f"{error.strerror}; raising a hard limit takes CAP_SYS_RESOURCE") from error
+
+
+def limit_files(process: Mapping[str, Any]) -> Iterator[Operation]:
+    """What ``least`` has put off."""
+    for limit in process.get("rlimits") or ():
+        if limit["type"] == "RLIMIT_NOFILE":
+            yield SetRlimit(limit["type"], limit["soft"], limit["hard"])
 
 
 class RaiseRlimit(Operation):

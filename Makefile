@@ -8,6 +8,8 @@ collection := build/collections/ansible_collections/stowage/engine
 export PATH := $(CURDIR)/$(venv)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/build/collections
 pytest := $(python) -m pytest -q --durations=5
+# Two processes, a file in each: for tiers whose tests see nothing of each other, and machines that also wait.
+beside := -n 2 --dist loadfile
 
 .PHONY: help
 help: ## list these targets
@@ -29,10 +31,10 @@ lint: test-setup ## ruff, mypy, yamllint, changelog, docs, ansible-lint, ansible
 	tests/lint.sh $(only)
 
 unit: test-setup ## tests that need no root, the rules of the design among them
-	$(pytest) tests/unit
+	$(pytest) $(beside) tests/unit
 
 kernel: test-setup ## tests on the real kernel of this machine (root)
-	$(pytest) tests/kernel
+	$(pytest) $(beside) tests/kernel
 
 conformance-native: test-setup ## stowage-runtime against every item of the OCI runtime specification (root)
 	$(python) -m tests.conformance
@@ -44,10 +46,10 @@ integration: test-setup ## ansible-test integration, a target per module (root)
 	tests/integration.sh $(only)
 
 two-host: test-setup ## hosts made of namespaces: the quickstart on two of them, step by step, and images sent to them (root)
-	$(pytest) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py tests/fleet/test_transfer.py
+	$(pytest) $(beside) tests/fleet/test_fleet.py tests/fleet/test_quickstart.py tests/fleet/test_transfer*.py
 
 fleet: test-setup ## virtual machines with systemd and cgroup v2, and the quickstart on one (root)
-	$(pytest) tests/fleet/test_vm*.py
+	$(pytest) $(beside) tests/fleet/test_vm*.py
 
 bench: test-setup ## benchmarks, each against a peer in the same run (root)
 	$(python) -m tests.bench

@@ -30,4 +30,13 @@ if [ -n "$v1" ] && [ -n "$unified" ] && command -v crun >/dev/null; then
     mount --move "$new" /sys/fs/cgroup
     rmdir "$new"
 fi
-exec tests/ansible-test.sh integration --color no --allow-root --allow-destructive "$@"
+# What a target that failed leaves running would outlive the file systems in memory, and its cgroup be in the next
+# one's way.
+end_containers() {
+    local state
+    for state in /run/stowage/runtime/*/state.json; do
+        [ ! -e "$state" ] || python3 -c 'import json, os, sys; os.kill(json.load(open(sys.argv[1]))["pid"], 9)' "$state" || true
+    done
+}
+trap end_containers EXIT
+tests/ansible-test.sh integration --color no --allow-root --allow-destructive "$@"

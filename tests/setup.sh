@@ -10,9 +10,12 @@ packages_demo=(python3 python3-venv python3-pyroute2 iproute2 nftables openssh-s
     ca-certificates procps curl)
 # The peers, the virtual machine and the registry of the tests, over packages_demo.
 # shellcheck disable=SC2034 # read by name in setup_packages
-packages_test=("${packages_demo[@]}" git make runc crun conmon podman containerd criu skopeo umoci docker-registry strace
-    mmdebstrap debian-archive-keyring qemu-system-x86 qemu-user qemu-utils e2fsprogs iptables jq shellcheck uidmap
+packages_test=("${packages_demo[@]}" git make runc crun conmon podman buildah containerd criu skopeo umoci
+    docker-registry strace mmdebstrap debootstrap dnf createrepo-c debian-archive-keyring qemu-system-x86 qemu-user
+    qemu-utils e2fsprogs iptables jq shellcheck uidmap
     golang-github-opencontainers-specs-dev apparmor python3-seccomp rpm openssl)
+# Docker's own packages would have to go for Debian's.
+command -v dockerd >/dev/null || packages_test+=(docker.io)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.controller import (
@@ -20,8 +19,8 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.controller
     parse_source,
     write_lock,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import diff_of
-from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, InvalidOption
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import assumption_of, diff_of, failure_of
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, InvalidOption, NotFound
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.lock import parse_lock, pinned_name
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.lock import plan_lock
@@ -34,12 +33,13 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         params = self.validate_argument_spec(LOCK_SPEC)[1]
+        self._warnings: list[str] = []
         path = self._loader.path_dwim(params["path"])
         try:
-            with _alone(os.path.dirname(path)):
+            with self._alone(os.path.dirname(path)):
                 return self._lock(params, path)
         except EngineError as error:
-            raise AnsibleActionFail(str(error)) from error
+            return {"failed": True, **failure_of(error)}
 
     def _lock(self, params: Mapping[str, Any], path: str) -> dict[str, Any]:
         current = _read(path)
@@ -55,8 +55,9 @@ class ActionModule(ActionBase):
         locked = {name: digest for name, digest in {**current, **desired}.items() if digest is not None}
         if changes and not self._task.check_mode:
             write_lock(path, locked)
-        told = {name: {"digest": locked[name], "pinned": pinned_name(name, locked[name])} for name in sorted(locked)}
+        told = {name: _told(name, locked[name]) for name in sorted(locked)}
         return {
+            **({"warnings": self._warnings} if self._warnings else {}),
             "changed": bool(changes),
             "changes": [change.describe() for change in changes],
             "diff": diff_of(changes),
@@ -68,7 +69,36 @@ class ActionModule(ActionBase):
         if name in current and not params["update"]:
             return current[name]
         source = parse_source(params, name, task=str(self._task._uuid), check=self._task.check_mode)
-        return open_depot(params).digest(source)
+        try:
+            return open_depot(params).digest(source, self._warnings.append)
+        except NotFound as error:
+            if not self._task.check_mode:
+                raise
+            self._warnings.append(assumption_of(error))
+            return ""
+
+    @contextlib.contextmanager
+    def _alone(self, directory: str) -> Iterator[None]:
+        """One at a time writes lock files of a directory. Its own flock(2): nothing is left beside them."""
+        try:
+            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            if self._task.check_mode and isinstance(error, FileNotFoundError):
+                self._warnings.append(assumption_of(NotFound("directory", directory, where="on the controller")))
+                yield
+                return
+            expected = f"a file in a directory that is there ({error.strerror})"
+            raise InvalidOption("path", directory, expected) from error
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+
+def _told(name: str, digest: str) -> dict[str, str]:
+    """A name of the file. What an earlier task is to push has no digest yet, and is had under its name alone."""
+    return {"digest": digest, "pinned": pinned_name(name, digest) if digest else name}
 
 
 def _read(path: str) -> dict[str, str]:
@@ -77,17 +107,5 @@ def _read(path: str) -> dict[str, str]:
             return parse_lock(file.read(), path)
     except FileNotFoundError:
         return {}
-
-
-@contextlib.contextmanager
-def _alone(directory: str) -> Iterator[None]:
-    """One at a time writes lock files of a directory. Its own flock(2): nothing is left beside them."""
-    try:
-        fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
-        raise InvalidOption("path", directory, f"a file in a directory that is there ({error.strerror})") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+        raise InvalidOption("path", path, f"a file that can be read ({error.strerror})") from error

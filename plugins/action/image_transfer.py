@@ -16,7 +16,6 @@ import hashlib
 import os
 import shlex
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -25,20 +24,29 @@ from ansible.errors import AnsibleActionFail, AnsibleError
 from ansible.utils.display import Display
 
 from ansible_collections.stowage.engine.plugins.action.installed import ActionModule as InstalledAction
-from ansible_collections.stowage.engine.plugins.module_utils._ansible.controller import open_depot, parse_source
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.controller import (
+    open_depot,
+    parse_source,
+    progress_of,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_limits import LIMIT_OPTIONS
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_transfer import ARGUMENT_SPEC
-from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import assumption_of, diff_of, failure_of
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, InvalidOption, NotFound
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import normalise
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.transfer import (
     Offer,
+    Transfer,
     arrived,
     encode_offer,
     parse_piece_name,
     piece_name,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.transfer import TransferImage
 
 # Of a connection that breaks, what came before is kept; pieces are for progress, and small enough to be copied aside.
 _PIECE = 64 << 20
-_EVERY = 2.0  # seconds between lines of progress
 _STALE = 7  # days after which pieces that nobody came back for are removed
 
 
@@ -49,15 +57,31 @@ class ActionModule(InstalledAction):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         params = self.validate_argument_spec(ARGUMENT_SPEC)[1]
-        if params["src"]:
-            params["src"] = self._find_needle("files", params["src"])
         self._vars = task_vars or {}
+        self._limits = {option: params[option] for option in LIMIT_OPTIONS}
         try:
+            for option in ("offer", "incoming"):
+                if params[option] is not None:
+                    raise InvalidOption(option, params[option], "nothing: only this action tells the host so")
+            params["name"] = normalise("name", params["name"])
+            if params["src"]:
+                params["src"] = self._find(params["src"])
             return self._transfer(params)
         except EngineError as error:
-            raise AnsibleActionFail(f"on the controller: {error}") from error
+            if self._task.check_mode and isinstance(error, NotFound):
+                return _unknown(params["name"], error)
+            return {"failed": True, **failure_of(error), "msg": f"on the controller: {error}"}
         finally:
             self._remove_tmp_path(self._connection._shell.tmpdir)
+
+    def _find(self, src: str) -> str:
+        try:
+            return str(self._find_needle("files", src))
+        except AnsibleError as error:
+            if self._task.check_mode:
+                raise NotFound("archive", src, where="on the controller") from error
+            where = "in files/ of the role or beside the playbook, where the path is not absolute"
+            raise InvalidOption("src", src, f"an archive or a layout that is there, {where}") from error
 
     def _transfer(self, params: Mapping[str, Any]) -> dict[str, Any]:
         self._depot = open_depot(params)
@@ -82,7 +106,7 @@ class ActionModule(InstalledAction):
         for suspect in (False, True):  # what came earlier may be damaged: then all of it is sent once more
             incoming, pieces = self._incoming(make=True)
             sending = _to_send(lacking, pieces)
-            files = self._depot.hold(self._source, offer, list(sending), suspect=suspect)
+            files = self._depot.hold(self._source, offer, list(sending), suspect=suspect, show=self._show)
             self._send(incoming, sending, files)
             sent.update(sending)
             result = self._call(offer, incoming)
@@ -95,7 +119,8 @@ class ActionModule(InstalledAction):
 
     def _call(self, offer: Offer, incoming: str = "") -> dict[str, Any]:
         """The module on the host; without ``incoming`` it looks. No secret of the task goes there."""
-        arguments = {"name": offer.name, "offer": encode_offer(offer), **({"incoming": incoming} if incoming else {})}
+        arguments = {"name": offer.name, "offer": encode_offer(offer), **self._limits}
+        arguments.update({"incoming": incoming} if incoming else {})
         result: dict[str, Any] = self._execute_module(
             module_name=self._task.resolved_action or self._task.action, module_args=arguments, task_vars=self._vars
         )
@@ -118,7 +143,7 @@ class ActionModule(InstalledAction):
     def _incoming(self, *, make: bool) -> tuple[str, dict[str, dict[int, int]]]:
         """The directory where blobs arrive, and what is there: digest, offset and size of each piece."""
         base = str(self.get_shell_option("remote_tmp", default="~/.ansible/tmp"))
-        quoted = f'"/root"/{shlex.quote(base[2:])}' if base.startswith("~/") else shlex.quote(base)
+        quoted = f'"$HOME"/{shlex.quote(base[2:])}' if base.startswith("~/") else shlex.quote(base)
         enter = f"cd {quoted}/stowage-incoming"
         if make:
             enter = f"umask 077 && mkdir -p {quoted}/stowage-incoming && {enter}"
@@ -135,7 +160,11 @@ class ActionModule(InstalledAction):
         return directory, pieces
 
     def _send(self, incoming: str, sending: Mapping[str, tuple[int, int]], files: Mapping[str, str]) -> None:
-        progress = _Progress(self._host(), self._source.name, sending)
+        if not sending:
+            return
+        what = f"sending {self._source.name}, {len(sending)} blobs"
+        progress = progress_of(what, _count(sending)["bytes"], self._show)
+        counter = progress.counter()
         for digest, (start, size) in sending.items():
             for offset in range(start, size, _PIECE):
                 length = min(_PIECE, size - offset)
@@ -145,7 +174,13 @@ class ActionModule(InstalledAction):
                     except AnsibleError as error:
                         told = f"{digest} broke off: {error}; run again to send the rest"
                         raise AnsibleActionFail(f"sending {self._source.name}: blob {told}") from error
-                progress.add(length, whole=offset + length == size)
+                counter.add(length)
+                progress.tick()
+        progress.end()
+
+    def _show(self, line: str) -> None:
+        """A line for whoever watches the play."""
+        Display().display(f"[{self._host()}] {line}")
 
     def _clean(self, incoming: str) -> None:
         where = shlex.quote(incoming)
@@ -163,6 +198,20 @@ class ActionModule(InstalledAction):
         with open(os.path.join(directory, name), "wb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _unknown(name: str, error: NotFound) -> dict[str, Any]:
+    """What check mode says of an image that an earlier task is to push, or to put into an archive: that it comes,
+    whatever the host has now."""
+    changes = [TransferImage(Transfer(Image(name), Offer(name, "", "", b"", b"")), None)]
+    return {
+        "warnings": [assumption_of(error)],
+        "changed": True,
+        "changes": [change.describe() for change in changes],
+        "diff": diff_of(changes),
+        "image": {},
+        "sent": _count({}),
+    }
 
 
 def _lacking(looked: Mapping[str, Any]) -> dict[str, int]:
@@ -199,34 +248,3 @@ def _piece(path: str, offset: int, length: int, size: int) -> Iterator[str]:
                 length -= len(chunk)
         aside.flush()
         yield aside.name
-
-
-class _Progress:
-    """Lines for whoever watches the play, at most one in a while."""
-
-    def __init__(self, host: str, name: str, sending: Mapping[str, tuple[int, int]]) -> None:
-        self._what = f"[{host}] {name}"
-        self._blobs, self._total = len(sending), _count(sending)["bytes"]
-        self._start = self._last = time.monotonic()
-        self._done = self._whole = 0
-        self._show(f"{self._blobs} blobs, {_mega(self._total)} to send")
-
-    def add(self, length: int, *, whole: bool) -> None:
-        self._done += length
-        self._whole += whole
-        now = time.monotonic()
-        if now - self._last < _EVERY and self._whole < self._blobs:
-            return
-        self._last = now
-        rate = self._done / max(now - self._start, 0.001)
-        left = f", {(self._total - self._done) / rate:.0f} s left" if self._done < self._total else ""
-        told = f"{self._whole} of {self._blobs} blobs, {_mega(self._done)} of {_mega(self._total)}"
-        self._show(f"{told}, {_mega(rate)}/s{left}")
-
-    def _show(self, words: str) -> None:
-        if self._blobs:
-            Display().display(f"{self._what}: {words}")
-
-
-def _mega(size: float) -> str:
-    return f"{size / 1e6:.1f} MB"

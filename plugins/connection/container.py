@@ -28,7 +28,7 @@ requirements:
 options:
   container:
     description:
-      - The container's name.
+      - The container's name. Of a task that is delegated, it is the name of the host that it is delegated to.
     type: str
     default: inventory_hostname
     vars:
@@ -180,7 +180,10 @@ class Connection(ConnectionBase):
     # In the container -------------------------------------------------------------------------------
 
     def _name(self) -> str:
-        return str(self.get_option("container"))
+        """The container; Ansible's inventory_hostname stays that of whoever delegates a task."""
+        name, origin = self.get_option_and_origin("container")
+        delegated = getattr(self._play_context, "delegate_to", None)
+        return str(delegated if delegated and origin == "var: inventory_hostname" else name)
 
     def _asks_for_password(self) -> bool:
         return self.become is not None and self.become.expect_prompt()

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What modules promise: check mode, diff mode, idempotence, platform."""
+"""What modules promise: check mode, diff mode, idempotence, platform; and, most of them, what they need for it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,6 @@ attributes:
       - stowage.engine.all
 options: {}
 requirements:
-  - Linux 5.3 or newer, and root
   - Python 3.9 or newer
 """
 
@@ -60,4 +59,10 @@ attributes:
   idempotent:
     support: full
 options: {}
+"""
+
+    ROOT = r"""
+options: {}
+requirements:
+  - Linux 5.3 or newer, and root
 """

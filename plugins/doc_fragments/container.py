@@ -35,7 +35,7 @@ command:
 entrypoint:
   description:
     - Goes before the command, a list or a string. The image's own is used if this is not given.
-    - An entrypoint drops the image's command, as Docker does.
+    - An entrypoint drops the image's command, as Docker does. An empty one is none.
   type: raw
 env:
   description:

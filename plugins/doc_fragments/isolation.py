@@ -29,7 +29,8 @@ security_opts:
     - C(no-new-privileges[:true|false]), as the option C(no_new_privileges).
     - C(seccomp=unconfined), or C(seccomp=) and the path of a profile on the host, in Docker's form or OCI's. The
       container is made anew when what is in that file changes. Docker's default profile is used if this is not given.
-    - C(apparmor=) and the name of a profile that is loaded, or C(unconfined).
+    - C(apparmor=) and the name of a profile that is loaded, or C(unconfined). If this is not given, and AppArmor is on
+      and C(apparmor_parser) installed, the engine's own profile is used, which has the effect of Docker's default.
     - C(label=disable), or C(label=) and V(user), V(role), V(type), V(level) or V(filetype) with a colon and a value,
       for SELinux.
     - C(systempaths=unconfined), or C(unmask=ALL), shows all of C(/proc) and C(/sys) and lets it be written to;

@@ -27,6 +27,8 @@ options:
   insecure:
     description:
       - Whether the registry may have any certificate, or be spoken to over plain HTTP where it has no TLS.
+      - This is of the registry alone. Where it leads on to another host, for tokens or downloads, that one must be
+        known by an authority of the host or of O(ca_cert).
     type: bool
     default: false
   ca_cert:
@@ -51,7 +53,9 @@ options:
     type: str
   timeout:
     description:
-      - How many seconds to wait for a registry that sends nothing.
+      - How many seconds to wait for a registry that sends nothing, or takes nothing. One that sends or takes less than
+        1 KB a second for as long counts as one that stands still, as does one whose headers take longer.
+      - What breaks off that way is tried again some times. The C(timeout) of a task bounds all of it.
     type: int
     default: 30
 """

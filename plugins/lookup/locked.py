@@ -13,6 +13,8 @@ author: Stowage contributors (@stowage)
 description:
   - Reads a lock file that M(stowage.engine.image_lock) wrote, and gives C(registry/repository@digest) for a name. Every
     host that uses it gets the same bytes. No registry is asked.
+  - With C(--check), what the file does not have is taken for the work of an earlier M(stowage.engine.image_lock), which
+    writes nothing then, and the name is given as it is, with a warning.
 options:
   _terms:
     description: Names of images, as M(stowage.engine.image_lock) was given them.
@@ -43,6 +45,7 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.lock import parse_lock, pinned_name
@@ -52,19 +55,28 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.refer
 class LookupModule(LookupBase):
     def run(self, terms: list[str], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
         self.set_options(var_options=variables, direct=kwargs)
-        told = self.get_option("path")
+        # What comes from a variable is as it was written, with templates.
+        told = self._templar.template(self.get_option("path"))
         path = self.find_file_in_search_path(variables or {}, "files", told, ignore_missing=True)
-        if not path:
+        check = bool((variables or {}).get("ansible_check_mode"))
+        if not path and not check:
             raise AnsibleError(f"there is no lock file {told}; write it with stowage.engine.image_lock first")
         try:
-            with open(path, "rb") as file:
-                locked = parse_lock(file.read(), path)
-            return [_pinned(normalise("locked", term), locked, path) for term in terms]
+            locked = _read(path) if path else {}
+            return [_pinned(normalise("locked", term), locked, path or told, check=check) for term in terms]
         except EngineError as error:
             raise AnsibleError(str(error)) from error
 
 
-def _pinned(name: str, locked: dict[str, str], path: str) -> str:
-    if name not in locked:
+def _read(path: str) -> dict[str, str]:
+    with open(path, "rb") as file:
+        return parse_lock(file.read(), path)
+
+
+def _pinned(name: str, locked: dict[str, str], path: str, *, check: bool) -> str:
+    if name in locked:
+        return pinned_name(name, locked[name])
+    if not check:
         raise AnsibleError(f"{path} does not lock {name}; add it with stowage.engine.image_lock")
-    return pinned_name(name, locked[name])
+    Display().warning(f"{path} does not lock {name}; check mode takes it that an earlier task does")
+    return name

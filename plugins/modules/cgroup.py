@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
   - stowage.engine.limits
 options:
   name:
@@ -55,18 +56,18 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
     change:
       description: The kind of change.
       type: str
-      sample: UpdateNetwork
+      sample: SetLimits
     subject:
       description: What is changed.
       type: str
-      sample: network backplane
+      sample: cgroup shop
     before:
       description: What differs, as it was found.
       type: dict
@@ -78,7 +79,7 @@ changes:
       type: str
 cgroup:
   description: The cgroup as it is on the host now, limits in the kernel's units (bytes, microseconds); -1 is unlimited.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: shop

@@ -21,6 +21,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
   - stowage.engine.container
 seealso:
   - module: stowage.engine.container_info
@@ -87,18 +88,18 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
     change:
       description: The kind of change.
       type: str
-      sample: UpdateNetwork
+      sample: CreateContainer
     subject:
       description: What is changed.
       type: str
-      sample: network backplane
+      sample: container web
     before:
       description: What differs, as it was found.
       type: dict
@@ -110,7 +111,7 @@ changes:
       type: str
 container:
   description: The container as it is on the host now; empty if it is absent.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: web

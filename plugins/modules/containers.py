@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
   - stowage.engine.container.list
 seealso:
   - module: stowage.engine.container
@@ -57,18 +58,18 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
     change:
       description: The kind of change.
       type: str
-      sample: UpdateNetwork
+      sample: CreateContainer
     subject:
       description: What is changed.
       type: str
-      sample: network backplane
+      sample: container web
     before:
       description: What differs, as it was found.
       type: dict
@@ -79,8 +80,10 @@ changes:
       description: The change in one line.
       type: str
 containers:
-  description: The containers as they are on the host now, in the order asked for; absent ones are left out.
-  returned: always
+  description:
+    - The containers as they are on the host now.
+    - In the order asked for; absent ones are left out.
+  returned: success
   type: list
   elements: dict
   sample:

@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   state:
     description:
@@ -42,18 +43,18 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
     change:
       description: The kind of change.
       type: str
-      sample: UpdateNetwork
+      sample: InstallEngine
     subject:
       description: What is changed.
       type: str
-      sample: network backplane
+      sample: engine
     before:
       description: What differs, as it was found.
       type: dict
@@ -65,7 +66,7 @@ changes:
       type: str
 engine:
   description: The engine as it is on the host now; empty if it is absent.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: engine

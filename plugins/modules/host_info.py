@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.info
+  - stowage.engine.attributes.root
 seealso:
   - module: stowage.engine.host
 """
@@ -36,7 +37,7 @@ EXAMPLES = r"""
 RETURN = r"""
 findings:
   description: What was looked at, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -55,12 +56,12 @@ findings:
       type: str
 failed_checks:
   description: Of the findings that failed, check, found and advice in one line each.
-  returned: always
+  returned: success
   type: list
   elements: str
 warnings_found:
   description: The same of those with a warning.
-  returned: always
+  returned: success
   type: list
   elements: str
 """

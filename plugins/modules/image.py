@@ -20,6 +20,9 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
+  - stowage.engine.image_config
+  - stowage.engine.image_limits
   - stowage.engine.registry_options
 options:
   name:
@@ -38,6 +41,8 @@ options:
     description:
       - V(not_present) takes any image of the name that is on the host; V(always) asks the registry whether it has
         another.
+      - Where the registry is asked, check mode asks it too, and tells the digest. A name that it does not have is taken
+        for an earlier task's work then, with a warning.
     type: str
     choices: [not_present, always]
     default: not_present
@@ -50,7 +55,8 @@ options:
   verify:
     description:
       - Whether to read all that the host has of the image, and to hold it against its digests, layers file by file.
-        What is damaged is fetched or assembled anew. Check mode reads it too, and tells what is damaged.
+        What is damaged is unpacked anew out of what the host has, or else fetched from the registry that the image came
+        from, or assembled anew. Check mode reads it too, and tells what is damaged.
     type: bool
     default: false
   verified_digest:
@@ -58,25 +64,6 @@ options:
       - The digest that the controller has verified (M(stowage.engine.image_verify)). What the host's policy asks for in
         signatures is met by an image of that very digest.
     type: str
-  max_size:
-    description:
-      - What the layers of an image that is pulled may come to, unpacked and together, such as V(20G) or V(unlimited).
-        An image of 10 MB can be made to hold 10 GB of zeros.
-    type: str
-    default: 64G
-  max_entries:
-    description:
-      - How many files and directories the layers of an image that is pulled may have together.
-    type: int
-    default: 4000000
-  allow_devices:
-    description:
-      - Whether an image that is pulled may bring device nodes. One that does is refused if not. Layers that the host
-        has already are not looked at again.
-      - Set-user-ID bits and file capabilities are kept, since the layers of an image are shared by all containers of
-        the host; C(no_new_privileges) of a container takes their effect away.
-    type: bool
-    default: true
   base:
     description:
       - An image of this host on which O(layers) go. Makes this an assembled image.
@@ -89,7 +76,7 @@ options:
     elements: dict
     suboptions:
       src:
-        description: A directory, a file or a tar archive (plain or gzip) on the host.
+        description: A directory, a file or a tar archive (plain, gzip or zstd) on the host.
         type: path
       dest:
         description: Where a directory's content, or a file, goes in the image.
@@ -122,36 +109,6 @@ options:
             description: The group's number.
             type: int
             default: 0
-  config:
-    description:
-      - What a container of an assembled image does unless told otherwise. What is not given comes from O(base).
-    type: dict
-    suboptions:
-      command:
-        description: The command, a list or a string that is split as a shell would.
-        type: raw
-      entrypoint:
-        description: Goes before the command, a list or a string.
-        type: raw
-      env:
-        description: Environment variables.
-        type: dict
-      working_dir:
-        description: The directory in which the command starts.
-        type: str
-      user:
-        description: The user, by name or number, with C(:group) after it if wanted.
-        type: str
-      stop_signal:
-        description: The signal that asks a container to end.
-        type: str
-      labels:
-        description: Labels of the image.
-        type: dict
-      exposed_ports:
-        description: Ports that the image's program listens on, such as V(80/tcp). For the reader only.
-        type: list
-        elements: str
 seealso:
   - module: stowage.engine.image_info
   - module: stowage.engine.image_policy
@@ -180,18 +137,18 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
     change:
       description: The kind of change.
       type: str
-      sample: UpdateNetwork
+      sample: PullImage
     subject:
       description: What is changed.
       type: str
-      sample: network backplane
+      sample: image docker.io/library/site:1
     before:
       description: What differs, as it was found.
       type: dict
@@ -202,8 +159,8 @@ changes:
       description: The change in one line.
       type: str
 image:
-  description: The image as it is on the host now; empty if it is absent.
-  returned: always
+  description: The image as it is on the host now; empty if it is not there.
+  returned: success
   type: dict
   sample:
     name: docker.io/library/site:1

@@ -21,6 +21,8 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
+  - stowage.engine.image_limits
 options:
   path:
     description:
@@ -56,10 +58,12 @@ options:
     description:
       - How the archive as a whole is compressed. V(none) if it is not given; layers are compressed already, but in a
         V(docker-archive).
-      - What is loaded may be compressed with gzip or, where the host's Python reads that, zstd.
+      - What is loaded may be compressed with gzip, bzip2, xz or zstd, and each layer in it with gzip or zstd, whatever
+        the format. For zstd the host needs Python 3.14, the Python package C(zstandard), or the program C(zstd).
     type: str
     choices: [none, gzip]
 notes:
+  - O(max_size), O(max_entries), O(allow_devices) and O(allow_setuid) are about images that are loaded.
   - A new archive is readable by its owner alone, since images may hold secrets; one that is replaced keeps its mode.
 seealso:
   - module: stowage.engine.image
@@ -92,7 +96,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -126,7 +130,9 @@ archive:
       - name: registry.example.com/shop/api:1.4
         digest: sha256:0d1f2b6e...
 images:
-  description: The images that were loaded, or were there, as they are on the host now.
+  description:
+    - The images as they are on the host now.
+    - Those that were loaded, or were there.
   returned: with O(state=loaded)
   type: list
   elements: dict

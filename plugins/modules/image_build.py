@@ -18,12 +18,15 @@ description:
     says which steps would run, and the digest of the image where no step has to run to know it.
   - Same inputs give the same digest, wherever and whenever they are built, as far as the programs that C(RUN) runs do
     their part. No file that a step makes has a time later than O(source_date_epoch).
+  - C(ADD) of an address trusts the authorities of O(ca_cert), beside the host's, and heeds O(proxy) and O(timeout). All
+    else that is said of registries, O(insecure) and logins, is for the registries of base images alone.
   - All that Dockerfile's reference lists for syntax 1 is understood, save C(RUN --mount=type=ssh), C(RUN --device) and
     C(ADD) of git repositories.
   - M(stowage.engine.image) makes images out of directories, files and tar archives without any Containerfile.
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
   - stowage.engine.registry_options
 options:
   name:
@@ -55,7 +58,9 @@ options:
   args:
     description:
       - Values for the Containerfile's C(ARG) instructions. They are no secrets. The history of the image tells them,
-        save those of proxies (C(http_proxy) and its like), which need no C(ARG).
+        save those of proxies (C(http_proxy) and its like), which need no C(ARG). C(SOURCE_DATE_EPOCH) is what
+        O(source_date_epoch) is, where that is not given.
+      - One that no C(ARG) declares has no effect, and is warned of.
     type: dict
   labels:
     description: Labels of the image, beside those of its C(LABEL) instructions.
@@ -64,6 +69,7 @@ options:
     description:
       - What C(RUN --mount=type=secret) shows to a step while it runs. It gets into no layer, cache, history, and
         is hidden in RV(log). Another value of a secret is no reason to do a step again.
+      - A secret has at most 1 MiB.
     type: list
     elements: dict
     suboptions:
@@ -153,13 +159,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be. The steps that had to be done are in C(after).
-  returned: always
+  description: What was changed, or in check mode would be, in order.
+  returned: success
   type: list
   elements: dict
   contains:
     change:
-      description: The kind of change, C(BuildImage).
+      description: The kind of change.
       type: str
       sample: BuildImage
     subject:
@@ -167,10 +173,14 @@ changes:
       type: str
       sample: image docker.io/shop/frontend:1.4
     before:
-      description: The image as it was found.
+      description:
+        - What differs, as it was found.
+        - The image.
       type: dict
     after:
-      description: The digest, if it is known, C(steps) that are done, and images that are pulled.
+      description:
+        - What differs, as it is wanted.
+        - The digest, if it is known, C(steps) that had to be done, and images that are pulled.
       type: dict
     summary:
       description: The change in one line.
@@ -209,8 +219,8 @@ steps:
       sample: cached
 log:
   description:
-    - What the build has said, line by line, the output of its steps included; secrets are hidden. Of a long one, the
-      last 9,000 lines or more.
+    - What was said meanwhile, line by line. Of much, the last 9,000 lines or more.
+    - The output of the steps is among it; secrets are hidden.
   returned: always
   type: list
   elements: str

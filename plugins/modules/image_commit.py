@@ -18,12 +18,15 @@ description:
   - A container that runs is paused while it is read, in check mode too. One that was stopped can be committed as well.
   - Nothing that is mounted in the container gets into the image. That is volumes, C(tmpfs), and files that the engine
     provides, such as C(/etc/resolv.conf) and C(/etc/hosts).
+  - What the container itself was told to run is not taken over; O(config) says what the image's containers run.
   - The digest depends on files, owners, modes, O(config), O(comment) and O(source_date_epoch) alone, not on the
     container's name, nor on when. So a container that has not changed gives the image that is there, and check mode
     tells truly whether there is anything to do, and the digest.
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
+  - stowage.engine.image_config
 options:
   container:
     description:
@@ -35,38 +38,6 @@ options:
       - The image's name, with a tag. Short names mean what they mean to Docker.
     type: str
     required: true
-  config:
-    description:
-      - What a container of the image does unless told otherwise. What is not given is as the image of O(container) has
-        it.
-      - What O(container) itself was told to run is not taken over.
-    type: dict
-    suboptions:
-      command:
-        description: The command, a list or a string that is split as a shell would.
-        type: raw
-      entrypoint:
-        description: Goes before the command, a list or a string.
-        type: raw
-      env:
-        description: Environment variables.
-        type: dict
-      working_dir:
-        description: The directory in which the command starts.
-        type: str
-      user:
-        description: The user, by name or number, with C(:group) after it if wanted.
-        type: str
-      stop_signal:
-        description: The signal that asks a container to end.
-        type: str
-      labels:
-        description: Labels of the image.
-        type: dict
-      exposed_ports:
-        description: Ports that the image's program listens on, such as V(80/tcp). For the reader only.
-        type: list
-        elements: str
   comment:
     description:
       - A comment for the image's history.
@@ -104,13 +75,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, or in check mode would be.
-  returned: always
+  description: What was changed, or in check mode would be, in order.
+  returned: success
   type: list
   elements: dict
   contains:
     change:
-      description: The kind of change, C(CommitContainer).
+      description: The kind of change.
       type: str
       sample: CommitContainer
     subject:
@@ -118,10 +89,14 @@ changes:
       type: str
       sample: image docker.io/shop/frontend:1.4
     before:
-      description: The image as it was found.
+      description:
+        - What differs, as it was found.
+        - The image.
       type: dict
     after:
-      description: The image as it is made, and the container that it is made of.
+      description:
+        - What differs, as it is wanted.
+        - The image as it is made, and the container that it is made of.
       type: dict
     summary:
       description: The change in one line.

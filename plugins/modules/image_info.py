@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.info
+  - stowage.engine.attributes.root
 options:
   name:
     description:
@@ -40,7 +41,7 @@ EXAMPLES = r"""
 RETURN = r"""
 images:
   description: The images as they are on the host now.
-  returned: always
+  returned: success
   type: list
   elements: dict
   sample:

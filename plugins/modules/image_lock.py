@@ -15,7 +15,8 @@ description:
   - Has a lock file on the controller that says which digest each image name means, so that every host gets the same
     bytes, today and in a year. P(stowage.engine.locked#lookup) reads it.
   - A name that is locked already stays as it is, and no registry is asked, unless O(update) says so. Digests are
-    resolved by HEAD requests, once for all hosts of the task, in check mode too.
+    resolved by HEAD requests, once for all hosts of the task, in check mode too. A name that its registry does not have
+    is taken for an earlier task's work then, with a warning, and for a change.
   - Of an image for several platforms the digest of the index is locked, so that each host gets its own.
   - Runs on the controller alone, for one host of a play or for all at once; no host is connected to.
 extends_documentation_fragment:
@@ -80,7 +81,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -102,8 +103,10 @@ changes:
       description: The change in one line.
       type: str
 images:
-  description: All names of the file, with their digests, and the names that mean just these.
-  returned: always
+  description:
+    - All names of the file, with their digests, and the names that mean just these.
+    - In check mode a name that an earlier task is to push has an empty C(digest), and is its own C(pinned).
+  returned: success
   type: dict
   sample:
     registry.example.com/shop/web:1.4:
@@ -111,7 +114,7 @@ images:
       pinned: registry.example.com/shop/web@sha256:0d1f2b6e...
 path:
   description: The lock file.
-  returned: always
+  returned: success
   type: str
   sample: /srv/plays/images.lock.json
 """

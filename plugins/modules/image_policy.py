@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   state:
     description:
@@ -46,7 +47,8 @@ options:
       scope:
         description:
           - A registry (V(registry.example.com)), a repository or a path above it (V(registry.example.com/shop)), one
-            name with its tag or digest, or all subdomains (V(*.example.com)).
+            name with its tag or digest, or all subdomains (V(*.example.com)),
+            at whatever port.
         type: str
         required: true
       require:
@@ -102,7 +104,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -115,17 +117,21 @@ changes:
       type: str
       sample: policy images
     before:
-      description: What differs, as it was found, by scope.
+      description:
+        - What differs, as it was found.
+        - By scope.
       type: dict
     after:
-      description: What differs, as it is wanted, by scope.
+      description:
+        - What differs, as it is wanted.
+        - By scope.
       type: dict
     summary:
       description: The change in one line.
       type: str
 policy:
   description: The policy of the host; empty if it has none of ours.
-  returned: always
+  returned: success
   type: dict
 """
 

@@ -16,6 +16,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.info
+  - stowage.engine.attributes.root
 options:
   name:
     description:
@@ -36,7 +37,7 @@ EXAMPLES = r"""
 RETURN = r"""
 policies:
   description: The policy of the host; an empty list if it has none of ours.
-  returned: always
+  returned: success
   type: list
   elements: dict
   sample:

@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   keep_last:
     description:
@@ -34,6 +35,15 @@ options:
       - Patterns of whole names, as V(registry.example.com/shop/*). Only what fits one of them goes.
     type: list
     elements: str
+  build_cache:
+    description:
+      - Whether what builds have left for the next ones goes too, the layers of their steps, bases of other platforms,
+        what cache mounts hold, and the downloads of C(ADD).
+      - With O(older_than) only what was of no use to a build for so long goes, otherwise all of it.
+      - A build that is running is waited for.
+    type: bool
+    default: false
+    version_added: 0.2.0
 seealso:
   - module: stowage.engine.image
 """
@@ -44,30 +54,43 @@ EXAMPLES = r"""
     keep_last: 3
     older_than: 30d
 
+- name: Remove what builds have left and have not used for a week, too
+  stowage.engine.image_prune:
+    build_cache: true
+    older_than: 7d
+    names: [registry.example.com/ci/*]
+
 - name: Remove what no name means any more
   stowage.engine.image_prune:
 """
 
 RETURN = r"""
 changes:
-  description: What was removed, or in check mode would be, in order.
-  returned: always
+  description: What was changed, or in check mode would be, in order.
+  returned: success
   type: list
   elements: dict
   contains:
     change:
-      description: The kind of change, RemoveImage or SweepImages.
+      description:
+        - The kind of change.
+        - C(RemoveImage), C(PruneBuildCache) or C(SweepImages).
       type: str
       sample: SweepImages
     subject:
-      description: What is removed.
+      description: What is changed.
       type: str
       sample: images without a name
     before:
-      description: What it was; of content without a name, how many blobs, bytes and unpacked layers.
+      description:
+        - What differs, as it was found.
+        - Of an image what it was; of content without a name, how many blobs, bytes and unpacked layers; of the build
+          cache, how many things of each kind, and their bytes beside layers and blobs.
       type: dict
     after:
-      description: Empty.
+      description:
+        - What differs, as it is wanted.
+        - Empty, since all of it goes.
       type: dict
     summary:
       description: The change in one line.

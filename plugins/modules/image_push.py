@@ -19,6 +19,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
   - stowage.engine.registry_options
 options:
   name:
@@ -75,7 +76,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -98,7 +99,7 @@ changes:
       type: str
 image:
   description: The image as the registry has it now.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: registry.example.com/shop/web:1

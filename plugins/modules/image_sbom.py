@@ -18,6 +18,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   name:
     description:
@@ -54,7 +55,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -77,7 +78,7 @@ changes:
       type: str
 sbom:
   description: The file as it is on the host now; empty if it is absent.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: /srv/sbom/site-1.spdx.json

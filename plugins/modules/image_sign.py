@@ -72,7 +72,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -95,7 +95,7 @@ changes:
       type: str
 signature:
   description: The signature as it is in the registry now; empty in check mode where it is not there.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: registry.example.com/shop/web:1.4

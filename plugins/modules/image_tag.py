@@ -17,6 +17,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   name:
     description:
@@ -52,7 +53,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -74,8 +75,10 @@ changes:
       description: The change in one line.
       type: str
 images:
-  description: The images of those names as they are on the host now.
-  returned: always
+  description:
+    - The images as they are on the host now.
+    - Those of the names asked for.
+  returned: success
   type: list
   elements: dict
   sample:

@@ -18,10 +18,14 @@ description:
     host before the image gets its name, and before anything of it is unpacked. A policy of the host
     (M(stowage.engine.image_policy)) holds here too; signatures travel along.
   - In one task all hosts get the same bytes, whatever the registry does meanwhile.
-  - Check mode tells which blobs would be sent. It sends nothing, and keeps nothing on the controller.
+  - Check mode tells which blobs would be sent. It sends nothing, and keeps nothing on the controller. A name that its
+    registry does not have, or an archive that is not there, is taken for an earlier task's work then, with a warning,
+    and for a change.
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
+  - stowage.engine.image_limits
   - stowage.engine.registry_options
 options:
   name:
@@ -46,11 +50,22 @@ options:
     description:
       - The platform to send, such as V(linux/arm64), where there are several. The host's own if this is not given.
     type: str
+  verified_digest:
+    description:
+      - The digest that the controller has verified (M(stowage.engine.image_verify)). What a host's policy asks for in
+        signatures is met by an image of that very digest, so that hosts need nothing to check them with.
+    type: str
   cache:
     description:
       - Where the controller keeps what it pulls. C($XDG_CACHE_HOME/stowage) or C(~/.cache/stowage) if this is not
         given. May be removed whenever no play runs.
     type: path
+  cache_days:
+    description:
+      - What no task has sent or offered for so many days is removed there when something else is pulled. V(0) keeps
+        everything.
+    type: int
+    default: 90
   offer:
     description:
       - What the controller has. The action plugin tells the host so; playbooks do not give it.
@@ -84,7 +99,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -100,21 +115,23 @@ changes:
       description: What differs, as it was found.
       type: dict
     after:
-      description: What differs, as it is wanted; in C(sent) the blobs that the host lacked, with their sizes.
+      description:
+        - What differs, as it is wanted.
+        - In C(sent) the blobs that the host lacked, with their sizes.
       type: dict
     summary:
       description: The change in one line.
       type: str
 image:
-  description: The image as it is on the host now; empty if it is absent.
-  returned: always
+  description: The image as it is on the host now; empty if it is not there.
+  returned: success
   type: dict
   sample:
     name: docker.io/shop/api:1.4
     digest: sha256:0d1f2b6e...
 sent:
   description: How much was sent, or in check mode would be. Less than the host lacked where a part had come before.
-  returned: always
+  returned: success
   type: dict
   sample:
     blobs: 1

@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - stowage.engine.attributes
   - stowage.engine.attributes.noun
+  - stowage.engine.attributes.root
 options:
   name:
     description:
@@ -131,7 +132,7 @@ EXAMPLES = r"""
 RETURN = r"""
 changes:
   description: What was changed, or in check mode would be, in order.
-  returned: always
+  returned: success
   type: list
   elements: dict
   contains:
@@ -154,7 +155,7 @@ changes:
       type: str
 network:
   description: The network as it is on the host now; empty if it is absent.
-  returned: always
+  returned: success
   type: dict
   sample:
     name: backplane

@@ -205,7 +205,7 @@ def test_the_limit_of_kernel_memory(box):
 @item("config-linux/resources/memory/kernelTCP")
 def test_the_limit_of_tcp_buffers(box):
     box.resources["memory"] = {"kernelTCP": 32 * MIB}
-    # Gone from cgroup v1 with Linux 6.18's kmem files; there a runtime may ignore what is not recommended.
+    # Where cgroup v1 has no such file, a runtime may ignore what is not recommended.
     if missing("memory", "memory.kmem.tcp.limit_in_bytes") or is_v2():
         done = box.run("true")
         box.note = "not on this kernel: " + ("ignored" if done.returncode == 0 else "refused")

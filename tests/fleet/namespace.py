@@ -80,6 +80,8 @@ def _start(state: State, host: Host, user_key: str) -> subprocess.Popen[str]:
                     "/etc/hosts": [0o644, switch.hosts_file(state)],
                     "/etc/hostname": [0o644, f"{host.name}\n"],
                     "/run/sshd/.keep": [0o644, ""],
+                    # bash reads it when sshd runs it; what this machine's says is slow at times, and no host's.
+                    "/root/.bashrc": [0o644, ""],
                     f"{ETC}/sshd_config": [0o644, SSHD_CONFIG.format(etc=ETC)],
                     f"{ETC}/host_key": [0o600, (scratch / "host_key").read_text()],
                     f"{ETC}/authorized_keys": [0o600, f"{user_key}\n"],

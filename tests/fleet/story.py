@@ -22,6 +22,15 @@ from .fleet import Fleet, Node
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = "stowage.engine.quickstart"
 PICTURE = "stowage.engine.picture"
+PREPARE = f"""
+- hosts: nodes
+  gather_facts: false
+  become: true
+  vars_files: [{ROOT}/playbooks/group_vars/nodes.yml]
+  roles: [stowage.engine.host]
+  tasks:
+    - ansible.builtin.include_tasks: {ROOT}/playbooks/tasks/busybox.yml
+"""
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,13 @@ def play(fleet: Fleet, playbook: str, *arguments: str, collections: Path | None 
         raise FleetError(f"{playbook} {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
     changed = {host: int(count) for host, count in re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+)", done.stdout, re.M)}
     return Played(done.stdout + done.stderr, time.monotonic() - start, changed, _subjects(done.stdout))
+
+
+def prepare(fleet: Fleet) -> None:
+    """As the quickstart begins: the engine, and the image busybox:1."""
+    playbook = fleet.directory / "prepare.yml"
+    playbook.write_text(PREPARE)
+    play(fleet, str(playbook))
 
 
 def _subjects(output: str) -> dict[str, set[str]]:

@@ -1,187 +1,27 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images go from the controller to two hosts over real SSH, and of them only what each host lacks.
-
-The registry listens on the controller's own loopback: no host reaches it.
-"""
+"""Images go from the controller to two hosts over real SSH, and of them only what each host lacks."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import io
 import json
 import os
 import re
 import signal
-import socket
 import subprocess
-import sys
-import tarfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from . import fleet, story
+from .controller import LAYERS, Controller, Played, blobs_of, digest_of, incoming, layer
 
 pytestmark = pytest.mark.root
 
-SIZE = 300_000  # bytes in a layer
 PIECE = 64 << 20
-
-
-class Controller:
-    """What the tests do on the controller: layouts, a registry, plays."""
-
-    def __init__(self, hosts: fleet.Fleet, directory: Path, registry: str) -> None:
-        self.hosts, self.directory, self.registry = hosts, directory, registry
-        self.cache = directory / "cache"
-
-    def layout(self, name: str, layers: list[bytes]) -> Path:
-        """An OCI image layout with one image, made by hand."""
-        layout = self.directory / name.replace("/", "-").replace(":", "-")
-        (layout / "blobs/sha256").mkdir(parents=True)
-
-        def put(content: bytes, kind: str) -> dict[str, Any]:
-            digest = hashlib.sha256(content).hexdigest()
-            (layout / "blobs/sha256" / digest).write_bytes(content)
-            kind = f"application/vnd.oci.image.{kind}"
-            return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
-
-        described = [put(layer, "layer.v1.tar") for layer in layers]
-        diff_ids = [layer["digest"] for layer in described]
-        config = {"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
-            "config": put(json.dumps(config).encode(), "config.v1+json"),
-            "layers": described,
-        }
-        entry = put(json.dumps(manifest).encode(), "manifest.v1+json")
-        entry["annotations"] = {"org.opencontainers.image.ref.name": name}
-        (layout / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
-        (layout / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
-        return layout
-
-    def push(self, name: str, layers: list[bytes]) -> str:
-        """The image in the registry, under the name that is returned."""
-        told = f"{name}-{time.monotonic_ns()}"
-        source, target = f"oci:{self.layout(told, layers)}:{told}", f"docker://{self.registry}/{name}"
-        options = ["-q", "--preserve-digests", "--dest-tls-verify=false"]
-        subprocess.run(["skopeo", "copy", *options, source, target], check=True)
-        return f"{self.registry}/{name}"
-
-    def transfer(self, *arguments: str, hosts: str = "nodes", failing: bool = False, **options: Any) -> Played:
-        task = {"stowage.engine.image_transfer": {"cache": str(self.cache), "insecure": True, **options}}
-        return self.play([{**task, "register": "told"}], *arguments, hosts=hosts, failing=failing)
-
-    def play(self, tasks: list[Any], *arguments: str, hosts: str = "nodes", failing: bool = False) -> Played:
-        self.write([*tasks, {"ansible.builtin.debug": {"msg": "TOLD {{ told | to_json }}"}}], hosts)
-        process = self.start(*arguments)
-        output = process.communicate(timeout=300)[0]
-        assert bool(process.returncode) == failing, output
-        return Played(output)
-
-    def write(self, tasks: list[Any], hosts: str) -> None:
-        plays = [{"hosts": hosts, "gather_facts": False, "tasks": tasks}]
-        (self.directory / "play.yml").write_text(json.dumps(plays))
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        env = {
-            **os.environ,
-            "ANSIBLE_COLLECTIONS_PATH": str(story.ROOT / "build/collections"),
-            "ANSIBLE_NOCOLOR": "1",
-            "ANSIBLE_LOCALHOST_WARNING": "false",
-        }
-        program = Path(sys.executable).with_name("ansible-playbook")
-        argv = [str(program), "-i", str(self.hosts.inventory), str(self.directory / "play.yml"), *arguments]
-        return subprocess.Popen(
-            argv, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-    def kept(self) -> set[str]:
-        return {path.name for path in self.cache.glob("images/blobs/sha256/*")}
-
-
-class Played:
-    """What a play said, and the result on each host."""
-
-    def __init__(self, output: str) -> None:
-        self.output = output
-        found = re.findall(r'^ok: \[([^\]]+)\] => \{\s*"msg": "TOLD (.*)"\s*\}$', output, re.M)
-        self.told = {host: json.loads(json.loads(f'"{text}"')) for host, text in found}
-
-
-def layer(number: int, size: int = SIZE) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        info = tarfile.TarInfo(f"file{number}")
-        info.size = size
-        archive.addfile(info, io.BytesIO(hashlib.shake_256(str(number).encode()).digest(size)))
-    return buffer.getvalue()
-
-
-def digest_of(content: bytes) -> str:
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-@contextlib.contextmanager
-def serving(directory: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = {
-        "version": "0.1",
-        "log": {"accesslog": {"disabled": False}},
-        "storage": {"filesystem": {"rootdirectory": str(directory / "storage")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    (directory / "config.yml").write_text(json.dumps(config))
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(
-            ["docker-registry", "serve", str(directory / "config.yml")], stdout=log, stderr=subprocess.STDOUT
-        )
-    try:
-        for _attempt in range(200):
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            time.sleep(0.05)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[fleet.Fleet]:
-    fleet.down("transfer")
-    with fleet.up("transfer", ["node-a", "node-b"]) as up:
-        yield up
-    assert fleet.leftovers_of("transfer") == []
-
-
-@pytest.fixture
-def controller(hosts: fleet.Fleet, tmp_path: Path) -> Iterator[Controller]:
-    for node in hosts.nodes:
-        node.run(["sh", "-c", "rm -rf /var/lib/stowage/images /var/lib/stowage/layers ~/.ansible/tmp"])
-    with serving(tmp_path) as registry:
-        yield Controller(hosts, tmp_path, registry)
-
-
-def blobs_of(node: fleet.Node) -> set[str]:
-    return set(node.run(["sh", "-c", "ls /var/lib/stowage/images/blobs/sha256 2>/dev/null || true"]).stdout.split())
-
-
-def incoming(node: fleet.Node) -> str:
-    return node.run(["sh", "-c", "ls -A ~/.ansible/tmp 2>/dev/null || true"]).stdout
-
-
-LAYERS = [layer(number) for number in range(10)]
 
 
 def test_a_host_that_has_nine_layers_of_ten_is_sent_one(controller: Controller) -> None:
@@ -206,7 +46,7 @@ def test_a_host_that_has_nine_layers_of_ten_is_sent_one(controller: Controller) 
         assert real.told[node.name]["image"]["layers"] == [digest_of(content) for content in LAYERS]
         assert real.told[node.name]["image"]["missing"] == []
         assert incoming(node) == ""
-    assert "[node-a] " + second + ": 1 blobs, 0.3 MB to send" in real.output
+    assert "[node-a] sending " + second + ", 1 blobs: 0 B of 307 kB" in real.output
     again = controller.transfer(name=second)
     assert [(t["changed"], t["sent"]["blobs"]) for t in again.told.values()] == [(False, 0), (False, 0)]
 
@@ -365,21 +205,37 @@ def test_an_ordinary_login_user_who_becomes_root(controller: Controller) -> None
     assert "letmein" not in played.output
 
 
+def descendants(pid: int) -> list[int]:
+    """The process and all below it: Ansible's workers have sessions of their own."""
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [pid, *(found for child in children for found in descendants(child))]
+
+
 def test_killed_in_the_middle_it_goes_on_where_it_ended(controller: Controller) -> None:
     big = layer(7, 4 * PIECE)
     layout = controller.layout("broken:1", [big])
     node = controller.hosts.node("node-b")
+    assert node.process
+    directory = Path(f"/proc/{node.process.pid}/root/root/.ansible/tmp/stowage-incoming")  # ssh would come too late
+
+    def come() -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return sum(path.stat().st_size for path in directory.iterdir())
+        return 0
+
     task = {"name": "broken:1", "src": str(layout), "cache": str(controller.cache)}
     controller.write([{"stowage.engine.image_transfer": task}], "node-b")
     process = controller.start()
-    show = "cat ~/.ansible/tmp/stowage-incoming/* 2>/dev/null | wc -c"
-    for _attempt in range(600):
-        if int(node.run(["sh", "-c", show]).stdout) > PIECE:
-            break
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 60
+    while come() <= PIECE and time.monotonic() < deadline:
+        time.sleep(0.005)
+    for pid in descendants(process.pid):
+        os.kill(pid, signal.SIGKILL)
     process.wait(10)
-    left = int(node.run(["sh", "-c", show]).stdout)
+    left = -1
+    while (found := come()) != left:  # sshd's end of it writes what it has still got
+        left = found
+        time.sleep(0.5)
     assert PIECE < left < len(big)
     assert "broken" not in node.run(["sh", "-c", "cat /var/lib/stowage/images/index.json 2>/dev/null || true"]).stdout
     told = controller.transfer(name="broken:1", src=str(layout), hosts="node-b").told["node-b"]

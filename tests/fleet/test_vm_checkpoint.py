@@ -76,6 +76,32 @@ stowage-runtime list -q
 ! ls -d /sys/fs/cgroup/stowage/one 2>/dev/null
 """
 
+SCOPED = r"""
+set -e
+cd /opt/bundle
+python3 - <<'P'
+import json
+spec = json.load(open("config.json"))
+spec["linux"]["cgroupsPath"] = "system.slice:stowage:two"
+spec["linux"]["resources"]["pids"] = {"limit": 50}
+json.dump(spec, open("config.json", "w"))
+P
+tell() {
+    systemctl show --value -p ActiveState -p TasksMax stowage-two.scope | sort | tr '\n' ' '
+    dir=/sys/fs/cgroup/system.slice/stowage-two.scope
+    cat $dir/pids.max $dir/payload/pids.max | tr '\n' ' '
+    pid=$(stowage-runtime state two | sed -n 's/.*"pid": \([0-9]*\),.*/\1/p')
+    [ "$(find $dir -name cgroup.procs -exec cat {} + | sort -n | head -n 1)" = "$pid" ] && echo the init is first
+}
+stowage-runtime --systemd-cgroup run -d two </dev/null >/dev/null 2>&1
+tell
+stowage-runtime checkpoint --image-path /opt/third two
+stowage-runtime --systemd-cgroup restore -d --image-path /opt/third two </dev/null >/dev/null
+tell
+stowage-runtime delete -f two
+[ ! -e /sys/fs/cgroup/system.slice/stowage-two.scope ]
+"""
+
 
 def libraries(program: str) -> list[str]:
     """The shared libraries of a program, without the C library, which the machine has."""
@@ -104,3 +130,9 @@ def machine() -> Iterator[fleet.Node]:
 def test_a_container_goes_on_where_it_was(machine: fleet.Node) -> None:
     """Its memory, files of its tmpfs and a bind mount; and nothing is left of it."""
     assert machine.run(["sh", "-s"], stdin=ROUND_TRIP, timeout=180).stdout == "from outside\n"
+
+
+def test_a_restored_scope_has_its_limits(machine: fleet.Node) -> None:
+    """systemd's own of it too, which it would write again; and nobody but the container is in there."""
+    told = machine.run(["sh", "-s"], stdin=SCOPED, timeout=180).stdout.splitlines()
+    assert told == ["50 active 50 50 the init is first"] * 2

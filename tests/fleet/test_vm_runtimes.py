@@ -58,8 +58,7 @@ def hosts() -> Iterator[fleet.Fleet]:
     fleet.down("vmruntimes")
     with fleet.up("vmruntimes", ["node-a"], backend="vm") as up:
         node = up.nodes[0]
-        story.play(up, story.QUICKSTART)
-        node.run(["stowage", "rm", "web", "client"])
+        story.prepare(up)
         for runtime in filter(None, RUNTIMES.values()):
             copy(node, str(shutil.which(runtime)), f"/usr/local/bin/{runtime}")
         for library in LIBRARIES:

@@ -80,7 +80,7 @@ def test_the_action_group_holds_all_modules() -> None:
     assert groups["all"] == sorted(MODULES.keys() - INTERNAL)
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES.keys() - INTERNAL if not name.endswith("_info")])
+@pytest.mark.parametrize("module", sorted(name for name in MODULES.keys() - INTERNAL if not name.endswith("_info")))
 def test_every_noun_has_its_info_twin(module: str) -> None:
     if module == "containers":
         module = "container"  # the list and the single one are read by the same twin

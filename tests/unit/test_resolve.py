@@ -50,11 +50,16 @@ def want(name: str = "web", *, image: str = SITE, **more: Any) -> WantedContaine
     return WantedContainer(Container(name, image, **more), **own)
 
 
-def resolve(*wanted: WantedContainer, there: tuple[Container, ...] = (), absent: tuple[str, ...] = ()) -> Any:
+def resolve(
+    *wanted: WantedContainer,
+    there: tuple[Container, ...] = (),
+    absent: tuple[str, ...] = (),
+    images: dict[str, Image] | None = None,
+) -> Any:
     return resolve_containers(
         {**{one.container.name: one for one in wanted}, **dict.fromkeys(absent)},
         containers={one.name: ContainerState(one, pid=7) for one in there},
-        images=IMAGES,
+        images=images or IMAGES,
         networks=NETWORKS,
         cgroups={"shop": Cgroup("shop")},
     )
@@ -109,6 +114,10 @@ def test_a_container_that_is_to_be_absent_needs_nothing() -> None:
         (("strace",), ("sh",), ("strace", "sh")),
         ((), ("sh", "-c", "id"), ("sh", "-c", "id")),
         (None, (), ("tini", "--")),
+        ((" ",), None, (" ",)),
+        (("",), ("sh",), ("sh",)),  # one empty word is no entrypoint
+        (None, ("",), ("tini", "--", "")),  # but it is an argument, as any other
+        (("strace",), ("", "x"), ("strace", "", "x")),
     ],
 )
 def test_the_command_line_is_put_together_as_docker_does(entrypoint: Any, command: Any, args: tuple[str, ...]) -> None:
@@ -119,6 +128,31 @@ def test_the_command_line_is_put_together_as_docker_does(entrypoint: Any, comman
 def test_a_container_without_any_command_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(InvalidOption, match=r"command: None is not valid; expected a command, because image docker.io"):
         resolve(want(**given))
+
+
+@pytest.mark.parametrize(
+    ("own", "args"), [(("",), ("httpd", "-f")), ((), ("httpd", "-f")), (("tini",), ("tini", "httpd", "-f"))]
+)
+def test_an_images_entrypoint_of_one_empty_word_is_none(own: tuple[str, ...], args: tuple[str, ...]) -> None:
+    """As docker and podman have it: the image's command is the program then."""
+    images = {SITE: replace(IMAGES[SITE], config=replace(CONFIG, entrypoint=own))}
+    assert resolve(want(), images=images)["web"].args == args
+
+
+@pytest.mark.parametrize(
+    ("given", "option", "value"),
+    [
+        ({"image": BARE, "command": ("",)}, "command", [""]),
+        ({"image": BARE, "command": ("", "x")}, "command", ["", "x"]),
+        ({"entrypoint": ("", "x")}, "entrypoint", ["", "x"]),
+        ({"entrypoint": ("",)}, "command", None),
+    ],
+)
+def test_a_program_without_a_name_is_refused(given: dict[str, Any], option: str, value: object) -> None:
+    """Images may have an empty command: it is an argument where there is an entrypoint, and podman takes it, too."""
+    with pytest.raises(InvalidOption) as raised:
+        resolve(want(**given))
+    assert (raised.value.option, raised.value.value) == (option, value)
 
 
 def test_variables_go_on_top_of_the_images_and_those_on_top_of_the_default_path() -> None:

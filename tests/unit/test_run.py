@@ -16,6 +16,10 @@ import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_build import (
+    ARGUMENT_SPEC as BUILD_SPEC,
+)
+from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns.image_build import BuildNoun, build_wanted
 from ansible_collections.stowage.engine.plugins.module_utils._ansible.run import INFO_SPEC, Noun, Wanted, run, run_info
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import Conflict, InvalidOption
 from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
@@ -138,6 +142,12 @@ def test_bad_input_names_the_option_and_changes_nothing(call: Callable[..., dict
     assert answer["msg"] == "text: 'bad' is not valid; expected a good text"
     assert (answer["error"], answer["option"], answer["expected"]) == ("InvalidOption", "text", "a good text")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_noun_warns_of_is_shown(call: Callable[..., dict[str, Any]]) -> None:
+    build = {"name": "x:1", "content": "FROM scratch\n", "args": {"MISSPELT": "1"}}
+    answer = call(lambda module: run(module, BuildNoun(), build_wanted), spec=BUILD_SPEC, check=True, **build)
+    assert "args: no ARG declares MISSPELT, so it has no effect" in json.dumps(answer["warnings"])
 
 
 def test_other_errors_are_a_sentence_and_a_kind(call: Callable[..., dict[str, Any]], tmp_path: Path) -> None:

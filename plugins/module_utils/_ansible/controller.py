@@ -6,14 +6,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .._engine.depot import Depot, Source, write_lock_file
 from .._engine.errors import InvalidOption
 from .._engine.model.platform import parse_platform
-from .._engine.model.reference import normalise
+from .._engine.model.reference import normalise, parse_digest
+from .._engine.progress import Progress
 from .nouns.registry import REGISTRY_OPTIONS, parse_access
+
+_EVERY = 2.0  # seconds between lines
 
 LOCK_SPEC: dict[str, Any] = {
     "path": {"type": "path", "default": "images.lock.json"},
@@ -26,14 +29,23 @@ LOCK_SPEC: dict[str, Any] = {
 
 
 def open_depot(params: Mapping[str, Any]) -> Depot:
-    """The depot that a task names, or this user's own."""
+    """The depot that a task names, or this user's own. Raises InvalidOption, where it could not be written too."""
+    days = params.get("cache_days") or 0
+    if days < 0:
+        raise InvalidOption("cache_days", days, "a number of days, 0 to keep everything")
     own = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "stowage")
-    return Depot(os.path.abspath(params.get("cache") or own))
+    root = os.path.abspath(params.get("cache") or own)
+    there = root
+    while not os.path.lexists(there):
+        there = os.path.dirname(there)
+    if not os.path.isdir(there) or not os.access(there, os.W_OK | os.X_OK):
+        raise InvalidOption("cache", root, f"a directory that this user can write on the controller; {there} is none")
+    return Depot(root, days)
 
 
 def parse_source(params: Mapping[str, Any], name: str, *, task: str, check: bool) -> Source:
     """What the controller is to offer under ``name``. Raises InvalidOption."""
-    platform = params.get("platform")
+    platform, verified = params.get("platform"), params.get("verified_digest")
     return Source(
         name=normalise("name", name),
         access=parse_access(params),
@@ -41,8 +53,16 @@ def parse_source(params: Mapping[str, Any], name: str, *, task: str, check: bool
         platform=str(parse_platform("platform", platform)) if platform is not None else "",
         always=params.get("pull") == "always",
         task=task,
+        verified=parse_digest("verified_digest", verified) if verified else "",
         keep=not check,
     )
+
+
+def progress_of(what: str, total: int, show: Callable[[str], None]) -> Progress:
+    """How far something of ``total`` bytes is, for whoever watches the play: one counter's worth."""
+    progress = Progress(what, total, 1, show, interval=_EVERY)
+    show(progress.line())
+    return progress
 
 
 def write_lock(path: str, locked: Mapping[str, str]) -> None:

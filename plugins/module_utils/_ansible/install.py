@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         engine,
         image,
         image_archive,
+        image_bootstrap,
         image_build,
         image_commit,
         image_policy,

@@ -91,6 +91,8 @@ def run(
             changes, desired, current = _reconcile(host, noun, wanted, check=module.check_mode)
     except EngineError as error:
         fail(module, error, noun.more())
+    for warning in noun.warnings():
+        module.warn(warning)
     told = [{"name": name, **noun.tell(current[name])} for name in desired if name in current]
     if many:
         subjects = {change.subject for change in changes}
@@ -107,10 +109,12 @@ def _host(module: AnsibleModule) -> Host:
     if not module.check_mode:
         return Host(Paths.from_environment())
 
-    def assume(error: NotFound) -> None:
-        module.warn(f"{error.kind} {error.name} is not on this host; check mode takes it that an earlier task makes it")
+    return Host(Paths.from_environment(), absent=lambda error: module.warn(assumption_of(error)))
 
-    return Host(Paths.from_environment(), absent=assume)
+
+def assumption_of(error: NotFound) -> str:
+    """The warning of what check mode takes for granted."""
+    return f"{error.kind} {error.name} is not {error.where}; check mode takes it that an earlier task makes it"
 
 
 def _reconcile(
@@ -147,8 +151,13 @@ def run_info(module: AnsibleModule, noun: Noun) -> NoReturn:
 
 def fail(module: AnsibleModule, error: EngineError, told: Mapping[str, Any] | None = None) -> NoReturn:
     """Translate an engine error: its sentence, and the option where it knows one."""
+    module.fail_json(**failure_of(error), **(told or {}))
+
+
+def failure_of(error: EngineError) -> dict[str, Any]:
+    """What a result says of an error."""
     more = {"option": error.option, "expected": error.expected} if isinstance(error, InvalidOption) else {}
-    module.fail_json(msg=str(error), error=type(error).__name__, **more, **(told or {}))
+    return {"msg": str(error), "error": type(error).__name__, **more}
 
 
 def _verify(changes: Iterable[Change]) -> None:

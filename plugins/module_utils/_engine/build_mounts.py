@@ -76,6 +76,7 @@ def _cache(paths: Paths, one: CacheMount, place: str) -> str:
     """The directory of a cache, made where it lacks."""
     directory = os.path.join(paths.build_cache, "mounts", hashlib.sha256(one.id.encode()).hexdigest()[:32])
     if os.path.isdir(directory):
+        os.utime(directory)  # it is of use: see image/build/prune.py
         return directory
     fresh = directory + ".partial"
     run_program(["rm", "-rf", fresh])

@@ -189,6 +189,7 @@ def _run(paths: Paths, cgroups: Cgroups, step: RunStep, place: str, cgroups_path
     validate_config(spec)
     write_atomic(os.path.join(bundle, "config.json"), json.dumps(spec).encode(), durable=False)
     runtime = Runtime(os.path.join(private, "state"), paths.instance)
+    runtime.private = True  # its states are in a mount namespace of ours
     runtime.given = frozenset({"systemd-cgroup"} if is_scope(cgroups_path) else ())
     creation = Creation()
     creation.detach = False

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 
-from .errors import NotFound
+from .errors import InvalidOption, NotFound
 from .image.build.builder import Builder
 from .linux.files import exclusive_lock
-from .model.build import Forecast
+from .model.build import MAX_SECRET, Forecast
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,3 +58,6 @@ def _check(build: Build) -> None:
     for secret in build.secrets:
         if secret.path and not os.path.isfile(secret.path):
             raise NotFound("file", secret.path, f"it is the secret {secret.id!r} of the build; make it first")
+        size = os.path.getsize(secret.path) if secret.path else len(secret.value)
+        if size > MAX_SECRET:
+            raise InvalidOption(f"secret {secret.id}", f"{size} bytes", f"at most {MAX_SECRET} bytes")

@@ -43,6 +43,7 @@ from .shim.launch import (
     Launcher,
     create_containers,
     delete_container,
+    joins_pids,
     start_container,
     stop_container,
 )
@@ -316,11 +317,12 @@ def _begin(site: Site, wanted: Mapping[str, Container], failures: Failures) -> L
     """Start what is going to create them: it takes as long to come up as the bundles take to be written."""
     names = [name for name, container in wanted.items() if container.running is not False]
     try:
-        if len(names) == 1:
+        sealed = joins_pids(wanted[name] for name in names)
+        if len(names) == 1 and not sealed:
             external = bool(wanted[names[0]].runtime)
             alone = not external and not site.cgroups.places_monitor
             return SoloMonitor(site.engine, site.lock, subreaper=external, alone=alone)
-        return Launcher(site.engine, site.lock) if names else None
+        return Launcher(site.engine, site.lock, sealed=sealed) if names else None
     except RuntimeFailed as error:
         failures.update(dict.fromkeys(names, str(error)))
         return None

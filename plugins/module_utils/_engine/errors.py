@@ -75,12 +75,13 @@ class InvalidContainerfile(EngineError):
 
 
 class NotFound(EngineError):
-    """``kind`` (image, container, network, ...) ``name`` is not on this host; ``advice`` says how to get it."""
+    """``kind`` (image, container, network, ...) ``name`` is not ``where`` it should be; ``advice``: how to get it."""
 
-    def __init__(self, kind: str, name: str, advice: str = "") -> None:
+    def __init__(self, kind: str, name: str, advice: str = "", *, where: str = "on this host") -> None:
         self.kind = kind
         self.name = name
-        super().__init__(f"{kind} {name!r} is not on this host" + (f"; {advice}" if advice else ""))
+        self.where = where
+        super().__init__(f"{kind} {name!r} is not {where}" + (f"; {advice}" if advice else ""))
 
 
 class Conflict(EngineError):

@@ -237,6 +237,12 @@ class Host(HostImages):
             "effective": effective,
         }
 
+    def seal_exec(self, container: Container) -> None:
+        """What a command does before exec_process(), and before anything else: it may be begun anew by that."""
+        from .shim.exec_container import seal_command  # modules do without
+
+        seal_command(container)
+
     def exec_process(
         self,
         name: str,

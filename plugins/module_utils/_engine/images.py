@@ -8,34 +8,40 @@ What only some modules need is imported where it is needed: containers are start
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from .errors import EngineError, NotFound
+from .errors import InvalidImage, NotFound, RegistryError
 from .image.build.recipe import assemble_image, resolve_recipe
 from .image.gc import remove_image, sweep
-from .image.observe import observe_images
+from .image.observe import damaged_digest, observe_images
 from .image.tagging import resolve_tag, tag_image
 from .linux.files import exclusive_lock
 from .model.image import Image
-from .model.reference import parse_reference
+from .model.platform import same_platform
+from .model.prune import Prunable
+from .model.registry import Access
 from .plan.archive import ExportImages, LoadImage
+from .plan.bootstrap import BootstrapImage
 from .plan.build import BuildImage
-from .plan.image import AssembleImage, PullImage, RemoveImage, TagImage
+from .plan.image import AssembleImage, PullImage, RemoveImage, RestoreImage, TagImage
 from .plan.policy import RemovePolicy, SetPolicy
-from .plan.prune import SweepImages
+from .plan.prune import PruneBuildCache, SweepImages, lets_go
 from .plan.push import PushImage, WithdrawImage
 from .plan.sbom import RemoveSbom, WriteSbom
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from .image.fsck import Damage
     from .model.archive import Archive
+    from .model.bootstrap import Bootstrap
     from .model.build import Build, Forecast
     from .model.history import HistoryStep, LayerNode
-    from .model.prune import Garbage, StoredImage
+    from .model.prune import Prune
     from .model.registry import RemoteImage
     from .model.sbom import Sbom
     from .model.transfer import Offer, Transfer
@@ -50,11 +56,12 @@ T = TypeVar("T")
 
 
 class HostImages:
-    """What Host is to its images. ``absent``: see Host."""
+    """What Host is to its images. ``absent``: see Host. ``notes`` are what a user should hear, though all went well."""
 
     def __init__(self, paths: Paths, absent: Absent) -> None:
         self.paths = paths
         self.absent = absent
+        self.notes: list[str] = []
         self._lock = exclusive_lock(paths.lock)
         self._seen: dict[str, Any] = {}
 
@@ -82,44 +89,17 @@ class HostImages:
 
         return find_damage(self.paths, show=show)
 
-    def discard_damage(self, damage: Sequence[Damage]) -> None:
-        """Take damaged content away, so that the next pull, build or load brings it back. The caller holds the lock."""
-        from .image.fsck import discard_damage  # rarely asked for
-
-        self._seen.clear()
-        discard_damage(self.paths, damage)
-
-    def repair(self, damage: Sequence[Damage], progress: Show | None = None) -> list[Damage]:
+    def repair(
+        self, damage: Sequence[Damage], progress: Show | None = None, access: Access | None = None
+    ) -> list[Damage]:
         """Mend what find_damage() found: layers out of their blobs, blobs out of registries; returns what is left.
 
         The caller holds the lock. What was built or loaded here is to be built or loaded again.
         """
-        from .image.fsck import restore_layers  # rarely asked for
-        from .image.pull import pull_image  # http and ssl: 60 ms
+        from .image.restore import repair  # rarely asked for
 
-        images = {name: image for item in damage for name in item.images for image in [self._by_digest(name)] if image}
-        self.discard_damage(damage)
-        restore_layers(self.paths, damage)
-        for name, image in sorted(images.items()):
-            current = self.observe_images().get(name)
-            if current is None or current.missing:
-                try:
-                    pull_image(self.paths, image, progress)
-                    remove_image(self.paths, image.name)  # its content stays for the name that it was damaged under
-                except EngineError as error:
-                    if progress:
-                        progress(f"{name}: {error}")
-            self._seen.clear()
-        left = [name for name in images if name not in self.observe_images() or self.observe_images()[name].missing]
-        return [item for item in damage if set(item.images) & set(left)]
-
-    def _by_digest(self, name: str) -> Image | None:
-        """The image that the store's index says a name means, as its registry has it."""
-        from .image.store import Store  # rarely asked for
-
-        descriptor = Store(self.paths.images).names().get(name)
-        reference = parse_reference("name", name)
-        return descriptor and Image(f"{reference.registry}/{reference.repository}@{descriptor.digest}")
+        self._seen.clear()
+        return repair(self.paths, damage, access or Access(), progress or (lambda _line: None))
 
     def read_history(self, name: str) -> list[HistoryStep]:
         """How an image came to be."""
@@ -133,17 +113,15 @@ class HostImages:
 
         return read_layer_tree(self.paths)
 
-    def observe_stored(self) -> list[StoredImage]:
-        """The images that have a name, with when they came and whether they are used."""
-        from .image.gc import observe_stored  # rarely asked for
+    def observe_prunable(self, prune: Prune, now: float) -> Prunable:
+        """The images that have a name, with when they came and whether they are used; and what nothing uses."""
+        from .image.build.prune import observe_build_cache  # rarely asked for
+        from .image.gc import observe_garbage, observe_stored  # the same
 
-        return observe_stored(self.paths)
-
-    def observe_garbage(self) -> Garbage:
-        """What nothing uses."""
-        from .image.gc import observe_garbage  # rarely asked for
-
-        return observe_garbage(self.paths)
+        cache = observe_build_cache(self.paths) if prune.build_cache else ()
+        going = tuple(entry for entry in cache if lets_go(prune, entry, now))
+        garbage = observe_garbage(self.paths, uncached={entry.name for entry in going})
+        return Prunable(tuple(observe_stored(self.paths)), going, garbage)
 
     def observe_policy(self) -> Policy | None:
         from .image.trust.policy import observe_policy  # containers do without
@@ -165,20 +143,54 @@ class HostImages:
         """What the registry has under that name, by a HEAD request."""
         from .image.push import observe_pushed  # http and ssl: 60 ms
 
-        return observe_pushed(wanted)
+        with self._elsewhere():
+            return observe_pushed(wanted)
 
     # What is wanted, made whole: writes nothing ------------------------------------------------------
 
     def resolve_image(self, wanted: Image, *, refresh: bool = False) -> Image:
-        """With the digest that assembling would give, or (``refresh``) that the registry has."""
+        """With the digest that assembling would give, or that the registry has: that is asked where the host has no
+        such image, and in any case to ``refresh``. One that is too damaged to be an image keeps its digest else."""
         if wanted.recipe is not None:
             return self._complete(wanted, lambda: resolve_recipe(self.paths, wanted))
-        if refresh:
-            from .image.pull import resolve_remote  # http and ssl: 60 ms
-
-            current = self.observe_images().get(wanted.name)
-            return replace(wanted, digest=resolve_remote(self.paths, wanted, current.digest if current else ""))
+        current = self.observe_images().get(wanted.name)
+        damaged = damaged_digest(self.paths, wanted.name) if current is None and not refresh else ""
+        if damaged:
+            return self._resolve_damaged(replace(wanted, digest=damaged))
+        if refresh or current is None or not same_platform(wanted.platform, current.platform):
+            return self._complete(wanted, lambda: self._resolve_remote(wanted, current))
         return wanted
+
+    def _resolve_damaged(self, wanted: Image) -> Image:
+        try:
+            return self._resolve_remote(wanted, None)
+        except NotFound as error:
+            told = f"image {wanted.name}: its manifest or configuration is gone or damaged, and its registry lacks"
+            raise InvalidImage(f"{told} {wanted.digest}: pull what it has by now with pull: always") from error
+        except InvalidImage:
+            if not wanted.platform:
+                raise
+            # It may be for another platform than the one that is asked for now.
+            return self._complete(wanted, lambda: self._resolve_remote(replace(wanted, digest=""), None))
+
+    def _resolve_remote(self, wanted: Image, current: Image | None) -> Image:
+        from .image.pull import resolve_remote  # http and ssl: 60 ms
+
+        try:
+            with self._elsewhere():
+                digest = resolve_remote(self.paths, wanted, current.digest if current else "", note=self.notes.append)
+        except RegistryError as error:
+            if error.status != 404:
+                raise
+            raise NotFound("image", wanted.name, str(error), where="at its registry") from error
+        return replace(wanted, digest=digest)
+
+    @contextlib.contextmanager
+    def _elsewhere(self) -> Iterator[None]:
+        """Whoever is asked may take long to answer: others may change the host meanwhile."""
+        with self._lock.let_go():
+            yield
+        self._seen.clear()
 
     def resolve_tag(self, source: str, wanted: Image) -> Image:
         """With the digest of the image of this host that ``source`` means."""
@@ -228,6 +240,12 @@ class HostImages:
 
         return forecast_build(self.paths, build, self.absent)
 
+    def check_bootstrap(self, bootstrap: Bootstrap) -> None:
+        """Refuse what this host's programs cannot make. One that is not there may be an earlier task's work."""
+        from .image.build.bootstrap import check_bootstrap  # other modules do without
+
+        self._complete("", lambda: check_bootstrap(bootstrap))
+
     def _complete(self, wanted: T, resolve: Callable[[], T]) -> T:
         """What ``resolve`` gives; ``wanted`` as it is where it needs what is not there, and ``absent`` allows that."""
         try:
@@ -247,31 +265,47 @@ class HostImages:
 
     def _make(self, change: Change, progress: Show | None) -> bool:
         """What gives images to the host."""
-        if isinstance(change, (PullImage, AssembleImage)) and change.current and change.current.damaged:
-            from .image.fsck import discard_damage, find_damage  # rarely needed
-
-            discard_damage(self.paths, find_damage(self.paths, (change.current.name,)))
         if isinstance(change, PullImage):
             from .image.pull import pull_image  # http and ssl: 60 ms
 
-            with self._lock.let_go():  # pulls have locks of their own; others may change the host meanwhile
+            # Pulls have locks of their own; others may change the host meanwhile.
+            with self._lock.let_go(), self._mending(change.current):
                 pull_image(self.paths, change.desired, progress)
+        elif isinstance(change, RestoreImage):
+            from .image.restore import restore_image  # rarely needed
+
+            wanted = replace(change.desired, platform=change.current.platform)
+            restore_image(
+                self.paths, wanted, verify=bool(change.current.damaged), show=progress, unlocked=self._lock.let_go
+            )
         elif isinstance(change, AssembleImage):
-            assemble_image(self.paths, change.desired)
+            with self._mending(change.current):
+                assemble_image(self.paths, change.desired)
         elif isinstance(change, BuildImage):
             from .building import build_image  # containers do without
 
             build_image(self.paths, change.build, progress or (lambda _line: None))
+        elif isinstance(change, BootstrapImage):
+            from .image.build.bootstrap import bootstrap_image  # other modules do without
+
+            bootstrap_image(self.paths, change.bootstrap, progress or (lambda _line: None))
         else:
             return False
         return True
+
+    def _mending(self, current: Image | None) -> AbstractContextManager[None]:
+        if current is None or not current.damaged:
+            return contextlib.nullcontext()
+        from .image.restore import mending  # rarely needed
+
+        return mending(self.paths, current)
 
     def _carry(self, change: Change, progress: Show | None) -> bool:
         """What brings images from here to there."""
         if isinstance(change, LoadImage):
             from .image.archive.load import load_images  # other modules do without
 
-            load_images(self.paths, change.path, (change.desired.name,))
+            load_images(self.paths, change.path, (change.desired.name,), change.desired.limits)
         elif isinstance(change, ExportImages):
             from .image.archive.save import save_images  # other modules do without
 
@@ -297,6 +331,11 @@ class HostImages:
             remove_image(self.paths, change.current.name)
         elif isinstance(change, SweepImages):
             sweep(self.paths)
+        elif isinstance(change, PruneBuildCache):
+            from .image.build.prune import prune_build_cache  # rarely asked for
+
+            with self._lock.let_go(), exclusive_lock(self.paths.build_lock):  # a build may take long
+                prune_build_cache(self.paths, change.entries)
         elif isinstance(change, (SetPolicy, RemovePolicy)):
             from .image.trust.policy import apply_policy  # containers do without
 

@@ -77,7 +77,8 @@ class Paths:
 
     @property
     def build_cache(self) -> str:
-        """What builds leave for the next: steps/, files/, mounts/, downloads/; and work/, of the one that runs."""
+        """What builds leave for the next: steps/, files/, mounts/, downloads/. And work/ and bootstrap/, of the one
+        that runs."""
         return os.path.join(self.root, "build-cache")
 
     def layer(self, diff_id: str) -> str:
@@ -126,6 +127,11 @@ class Paths:
     @property
     def container_runs(self) -> str:
         return os.path.join(self.run_root, "containers")
+
+    @property
+    def apparmor_profile(self) -> str:
+        """The profile of containers that name none, as the kernel has it since this boot."""
+        return os.path.join(self.run_root, "apparmor")
 
     def container_run(self, name: str) -> str:
         """Files of a container that live until reboot: hosts, hostname, resolv.conf, exit.json."""

@@ -84,9 +84,14 @@ def _from_image(want: WantedContainer, images: Mapping[str, Image], absent: Abse
     entrypoint = config.entrypoint or () if want.entrypoint is None else want.entrypoint
     # A new entrypoint drops the image's command, as docker does.
     command = (config.command or () if want.entrypoint is None else ()) if want.command is None else want.command
-    args = entrypoint + command
+    # An entrypoint of one empty word is none, as docker and podman have it. An empty command may be an argument of an
+    # entrypoint, so that images can have it; as a program it would fail at the start.
+    args = (() if entrypoint == ("",) else entrypoint) + command
     if not args and image.digest:
         raise InvalidOption("command", want.command, f"a command, because image {name} has none of its own")
+    if args and not args[0] and image.digest:
+        told = f"a program's name as the first word of what container {container.name} of image {name} runs"
+        raise InvalidOption("command" if args == command else "entrypoint", list(args), told)
     return replace(
         container,
         image=name,

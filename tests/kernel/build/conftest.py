@@ -93,9 +93,7 @@ class Workshop:
         view = View(map(str, self.layers()))
         root = view.find(b"")
         assert root is not None
-        return {
-            path: told for path, told in read_tree(root) if path.split("/")[0] not in without
-        }
+        return {path: told for path, told in read_tree(root) if path.split("/")[0] not in without}
 
     def read(self, path: str) -> str:
         """A file of the image."""
@@ -132,6 +130,10 @@ def tell_file(path: bytes | str, found: os.stat_result) -> tuple[object, ...]:
     elif os.path.isfile(path):
         content = Path(os.fsdecode(path)).read_bytes()
     return (oct(found.st_mode), found.st_uid, found.st_gid, content)
+
+
+def every_file(directory):
+    return [Path(folder, name) for folder, _folders, names in os.walk(directory) for name in names]
 
 
 def run(*argv: str, **options: object) -> str:

@@ -18,14 +18,27 @@ import pytest
 
 from tests.kernel.build.conftest import BASE, NAME, run, tell_file
 
-FIELDS = ("Env", "Cmd", "Entrypoint", "User", "WorkingDir", "ExposedPorts", "Volumes", "StopSignal", "Labels", "OnBuild", "Healthcheck")
+FIELDS = (
+    "Env",
+    "Cmd",
+    "Entrypoint",
+    "User",
+    "WorkingDir",
+    "ExposedPorts",
+    "Volumes",
+    "StopSignal",
+    "Labels",
+    "OnBuild",
+    "Healthcheck",
+)
 # What buildah leaves of what it mounted.
 STUBS = ("dev", "proc", "sys", "run", "etc", "etc/hosts", "etc/resolv.conf", "etc/hostname", "run/.containerenv")
 
 CASES = {
     "settings": (
-        'RUN mkdir /v /y\nENV a=1 b="2 3" c=$PATH\nENV d ${a}x\nLABEL l="x y" "m"=n\nWORKDIR /w\nWORKDIR x\nEXPOSE 80 53/udp\n'
-        'VOLUME /v ["/x"]\nSTOPSIGNAL SIGINT\nRUN true\nUSER 5:6\nENTRYPOINT ["/bin/sh"]\nCMD ["-c", "true"]\nMAINTAINER me\n'
+        'RUN mkdir /v /y\nENV a=1 b="2 3" c=$PATH\nENV d ${a}x\nLABEL l="x y" "m"=n\nWORKDIR /w\n'
+        'WORKDIR x\nEXPOSE 80 53/udp\nVOLUME /v ["/x"]\nSTOPSIGNAL SIGINT\nRUN true\nUSER 5:6\n'
+        'ENTRYPOINT ["/bin/sh"]\nCMD ["-c", "true"]\nMAINTAINER me\n'
     ).replace(' ["/x"]', " /y"),
     "shell forms": "CMD echo a  'b'\nENTRYPOINT exec x\n",
     "health": "HEALTHCHECK --interval=1m --retries=2 CMD test -e /x\n",
@@ -46,18 +59,23 @@ CASES = {
     ),
     "stages": (
         "RUN mkdir -p /out/x && echo s > /out/x/f && chown 3:4 /out/x/f && ln -s x /out/l\nFROM scratch\n"
-        "COPY busybox /bin/busybox\nCOPY --from=0 /out /copied\nCOPY --from=0 /out/x/f /bin/busybox /more/\nCOPY --from=0 /out/l/f /z\n"
+        "COPY busybox /bin/busybox\nCOPY --from=0 /out /copied\nCOPY --from=0 /out/x/f /bin/busybox /more/\n"
+        "COPY --from=0 /out/l/f /z\n"
     ),
     "archives": "ADD packed.tar.gz /p\nADD packed.tar.gz a /p2/\nCOPY packed.tar.gz /p3\n",
     "changes": (
         "RUN mkdir -p /d/e /k && touch /d/f /d/e/g /k/h && ln -s f /d/l && ln /d/f /d/hard && mkfifo /d/fifo\n"
-        "RUN rm -r /d/e /d/f && mkdir /d/e && mv /k /moved && chmod 700 /d && rm /bin/zcat\nRUN rm -r /d && mkdir -p /d/n\n"
+        "RUN rm -r /d/e /d/f && mkdir /d/e && mv /k /moved && chmod 700 /d && rm /bin/zcat\n"
+        "RUN rm -r /d && mkdir -p /d/n\n"
     ),
     "users and places": (
-        "COPY passwd group /etc/\nRUN mkdir -m 777 /w\nUSER app\nWORKDIR /w\nRUN id > id; pwd > pwd; echo $HOME > home\n"
+        "COPY passwd group /etc/\nRUN mkdir -m 777 /w\nUSER app\nWORKDIR /w\n"
+        "RUN id > id; pwd > pwd; echo $HOME > home\n"
         "USER 1234\nRUN id -u > uid\nUSER root\nRUN id -G > groups\n"
     ),
-    "links on the way": "RUN mkdir /real && ln -s real /link && ln -s /nowhere /dangling\nCOPY a /link/\nCOPY tree /link/t\n",
+    "links on the way": (
+        "RUN mkdir /real && ln -s real /link && ln -s /nowhere /dangling\nCOPY a /link/\nCOPY tree /link/t\n"
+    ),
     "exceptions": "COPY kept /k/\n",
 }
 
@@ -116,9 +134,26 @@ def test_podman_comes_to_the_same(workshop, podman, case):
     fill(workshop)
     workshop.build(BASE + CASES[case])
     limits = ["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1000:1000"]
-    podman("build", "--format", "docker", "--isolation", "chroot", "--timestamp", "0", *limits, "-t", "theirs:1", str(workshop.context))
+    podman(
+        "build",
+        "--format",
+        "docker",
+        "--isolation",
+        "chroot",
+        "--timestamp",
+        "0",
+        *limits,
+        "-t",
+        "theirs:1",
+        str(workshop.context),
+    )
     # Some of podman's own names cannot have every path in them.
-    run("skopeo", "copy", f"oci:{workshop.paths.images}:{NAME}", f"oci:/dev/shm/stowage-podman-{os.getpid()}/{case[:2]}:x")
+    run(
+        "skopeo",
+        "copy",
+        f"oci:{workshop.paths.images}:{NAME}",
+        f"oci:/dev/shm/stowage-podman-{os.getpid()}/{case[:2]}:x",
+    )
     identity = podman("pull", "-q", f"oci:/dev/shm/stowage-podman-{os.getpid()}/{case[:2]}:x").split()[-1]
     assert settings(podman, identity) == settings(podman, "theirs:1")
     theirs = read_files(podman("image", "mount", "theirs:1").strip())

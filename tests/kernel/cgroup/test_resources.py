@@ -112,6 +112,16 @@ def test_memory(cgroups, path):
     assert "oom_kill_disable 1" in values("memory", path, "memory.oom_control")[0]
 
 
+@pytest.mark.skipif(
+    not os.path.exists(f"{MOUNTS.get('memory')}/memory.kmem.tcp.limit_in_bytes"), reason="this kernel has no such limit"
+)
+def test_buffers_of_tcp_are_limited_and_the_limit_is_lifted(cgroups, path):
+    cgroups.prepare_resources(path, Resources({"memory": {"kernelTCP": 32 * MEBI}}))
+    assert values("memory", path, "memory.kmem.tcp.limit_in_bytes") == [str(32 * MEBI)]
+    cgroups.update_resources(path, Resources({"memory": {"kernelTCP": -1}}))
+    assert values("memory", path, "memory.kmem.tcp.limit_in_bytes") == ["9223372036854771712"]
+
+
 @pytest.mark.parametrize(
     ("limit", "swap"), [(16, 16), (256, 512), (512, -1), (32, 48), (-1, -1), (8, None), (-1, None), (64, 64)]
 )

@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from pathlib import Path
 
 import pytest
 
 pytest.register_assert_rewrite("tests.kernel.host.world")
-from tests.kernel.host.world import World  # noqa: E402 - after that
+from tests.kernel.host.world import open_world  # noqa: E402 - after that
 
 
 def pytest_collection_modifyitems(items):
@@ -26,21 +23,12 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def world():
     """A host; all that the test left on it is taken away."""
-    yield from _world()
+    with open_world() as world:
+        yield world
 
 
 @pytest.fixture(scope="module")
 def lasting_world():
     """One host for all tests of a module, or all examples of a property."""
-    yield from _world()
-
-
-def _world():
-    # On a tmpfs, as an overlay's upper layer may be, and state on it needs no disk to be synced.
-    directory = Path(tempfile.mkdtemp(prefix="stowage-test-", dir="/dev/shm"))
-    world = World(directory)
-    try:
+    with open_world() as world:
         yield world
-    finally:
-        world.close()
-        shutil.rmtree(directory)

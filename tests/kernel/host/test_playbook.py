@@ -153,6 +153,17 @@ def test_modules_change_a_container_of_another_host(inside, sshd):
     demand_changed(world)
 
 
+def test_tasks_of_another_host_are_delegated_to_containers(inside):
+    world, variables = inside
+    world.run(containers_task(elsewhere={"image": "python:1", "volumes": ["/usr:/usr:ro"]}))
+    there = {"there": {**variables, "ansible_stowage_container": "work"}, "work": variables}
+    task = {"ansible.builtin.raw": "uname -n >>/srv-{{ item }}", "delegate_to": "{{ item }}", "loop": list(there)}
+    plays = [{"hosts": "elsewhere", "gather_facts": False, "tasks": [task]}]
+    code, told = playbook(world, plays, inventory={"elsewhere": {"ansible_connection": "local"}, **there})
+    assert code == 0, told
+    assert in_container(world, "cat", "/srv-work", "/srv-there") == "work\nwork\n"
+
+
 def test_what_cannot_be_done_is_told(inside):
     world, variables = inside
     cases = {

@@ -12,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import signal
+import tempfile
 import time
 from importlib import import_module
 from pathlib import Path
@@ -181,7 +183,7 @@ class World(Namespace):
     def files(self):
         """Every path under the roots but the locks, the engine and what of an image store is never removed."""
         kept = re.compile(
-            r"root/engine/|root/images/(oci-layout|index\.json|\.partial|blobs(/sha256)?)$|run/(images\.)?lock$"
+            r"root/engine/|root/images/(oci-layout|index\.json|\.partial|\.diff-ids|blobs(/sha256)?)$|run/(images\.)?lock$"
         )
         found = set()
         for root in (self.paths.root, self.paths.run_root):
@@ -253,11 +255,9 @@ def run_tasks(paths, tasks, check, progress=None):
         # In check mode an earlier task would have made what is not there, as _ansible/run.py has it.
         host = StepwiseHost(paths, progress, **({"absent": lambda _error: None} if check else {}))
         wanted = parse(validated.validated_parameters)
-        if check:
-            changes += _reconcile(host, kind(), wanted, check=True)[0]
-            continue
-        with host.locked():
-            changes += _reconcile(host, kind(), wanted, check=False)[0]
+        made = kind(verify=True) if params.get("verify") else kind()
+        with contextlib.nullcontext() if check else host.locked():
+            changes += _reconcile(host, made, wanted, check=check)[0]
     return changes
 
 
@@ -279,3 +279,16 @@ def wait_until(condition, timeout, pause=0.02):
     end = time.monotonic() + timeout
     while not condition() and time.monotonic() < end:
         time.sleep(pause)
+
+
+@contextlib.contextmanager
+def open_world():
+    """A host, until all that was left on it is taken away."""
+    # On a tmpfs, as an overlay's upper layer may be, and state on it needs no disk to be synced.
+    directory = Path(tempfile.mkdtemp(prefix="stowage-test-", dir="/dev/shm"))
+    world = World(directory)
+    try:
+        yield world
+    finally:
+        world.close()
+        shutil.rmtree(directory)

@@ -45,7 +45,7 @@ def paths(tmp_path: Path) -> Paths:
 
 
 def run(*argv: str) -> str:
-    done = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"{argv}: {done.stderr}"
     return done.stdout
 
@@ -153,7 +153,10 @@ def digest_of(content: bytes) -> str:
 
 
 def tree_of(root: str | Path, *, xattrs: bool = True) -> Tree:
-    """Everything under a directory that an image speaks of; times are left out for directories on the way."""
+    """Everything under a directory that an image speaks of; times are left out for directories on the way.
+
+    A whiteout that hides nothing, in a directory of one layer alone, is a name that overlayfs lists and does not know.
+    """
     found: Tree = {}
     inodes: dict[tuple[int, int], str] = {}
     root = str(root)
@@ -161,7 +164,10 @@ def tree_of(root: str | Path, *, xattrs: bool = True) -> Tree:
         for name in sorted(names + files):
             path = os.path.join(directory, name)
             relative = os.path.relpath(path, root)
-            status = os.lstat(path)
+            try:
+                status = os.lstat(path)
+            except FileNotFoundError:
+                continue
             what: object = None
             if stat.S_ISREG(status.st_mode):
                 first = inodes.setdefault((status.st_dev, status.st_ino), relative)

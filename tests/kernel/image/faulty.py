@@ -25,6 +25,8 @@ from .conftest import digest_of
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
+CONFIG = "application/vnd.oci.image.config.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 class Asked(NamedTuple):
@@ -147,7 +149,11 @@ class FaultyRegistry:
         """An image of one manifest; returns its digest."""
         document = {"rootfs": {"type": "layers", "diff_ids": [digest_of(layer) for layer in layers]}, **(config or {})}
         blobs = [json.dumps(document).encode(), *layers]
-        found = [{"mediaType": "x", "digest": self.put(repository, "blobs", blob), "size": len(blob)} for blob in blobs]
+        kinds = [CONFIG, *[LAYER] * len(layers)]
+        found = [
+            {"mediaType": kind, "digest": self.put(repository, "blobs", blob), "size": len(blob)}
+            for kind, blob in zip(kinds, blobs)
+        ]
         manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "config": found[0], "layers": found[1:]}
         return self.put(repository, "manifests", json.dumps(manifest).encode(), name, MANIFEST)
 
@@ -370,6 +376,7 @@ def chunked(pieces: list[bytes], *, end: bytes = b"0\r\n\r\n") -> Callable[[Hand
 
 def redirect(where: Callable[[str], str] | str, code: int = 307) -> Callable[[Handler], None]:
     def act(handler: Handler) -> None:
+        handler.rfile.read(int(handler.headers.get("Content-Length") or 0))
         location = where if isinstance(where, str) else where(handler.path)
         handler.send(code, {"Location": location})
 

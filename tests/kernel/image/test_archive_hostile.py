@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import resource
 import tarfile
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +101,16 @@ def indexed(descriptor: dict[str, Any], *blobs: bytes) -> Entries:
     return {"index.json": index, **{blob(content): content for content in blobs}}
 
 
+def greedy_xz(content: bytes) -> bytes:
+    """A stream that says that it needs a dictionary of 4 GiB (The .xz File Format, 3.1 and 5.3.1)."""
+    stream = bytearray(lzma.compress(content, filters=[{"id": lzma.FILTER_LZMA2, "dict_size": 1 << 20}]))
+    assert bytes(stream[14:16]) == b"\x21\x01", "one filter, LZMA2, with one byte of properties"
+    stream[16] = 40
+    end = 12 + stream[12] * 4
+    stream[end : end + 4] = zlib.crc32(stream[12:end]).to_bytes(4, "little")
+    return bytes(stream)
+
+
 def nested() -> bytes:
     """An index in an index, for this machine: the way to a cycle."""
     platform = {"os": "linux", "architecture": "amd64"}
@@ -115,6 +128,13 @@ BAD: dict[str, Callable[[], bytes]] = {
     "cut in a blob": lambda: tar_of(oci())[: -(len(LAYER) + 5000)],
     "cut gzip": lambda: gzip.compress(tar_of(oci()))[:-300],
     "gzip of nothing": lambda: gzip.compress(b""),
+    "cut bzip2": lambda: bz2.compress(tar_of(oci()))[:-300],
+    "bzip2 of nothing": lambda: bz2.compress(b""),
+    "bzip2 of gzip": lambda: bz2.compress(gzip.compress(tar_of(oci()))),
+    "cut xz": lambda: lzma.compress(tar_of(oci()))[:-300],
+    "xz of nothing": lambda: lzma.compress(b""),
+    "not xz from the middle on": lambda: lzma.compress(tar_of(oci()))[:200] + bytes(1000),
+    "xz that takes 4 GiB": lambda: greedy_xz(tar_of(oci())),
     "name with ..": lambda: tar_of(oci(), (member("../../etc/cron.d/x"), b"*")),
     "absolute name": lambda: tar_of(oci(), (member("/etc/cron.d/x"), b"*")),
     "a name twice": lambda: tar_of(oci(), (member("index.json"), b"{}")),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.paths impor
 from ansible_collections.stowage.engine.plugins.module_utils._engine.signing import ImageSigner
 
 from .conftest import Registry, layer_of, member, run
+from .faulty import FaultyRegistry
 from .test_trust import KEY, OTHER
 
 pytestmark = pytest.mark.root
@@ -70,7 +72,7 @@ def test_pull_tag_push_and_rmi(stowage: Prompt, paths: Paths, registry: Registry
     assert re.search(rf"^{base} +[0-9a-f]{{12}} +2 +[\d.]+ K?i?B", stowage.out, re.M)
     other = f"{registry.host}/hand/other:2"
     assert stowage("tag", base, other) == 0
-    assert stowage("push", "--insecure", other) == 0
+    assert stowage("push", "--insecure", "--chunk-size", "64K", other) == 0
     assert stowage.out.startswith(f"push image {other}")
     assert stowage("push", "--insecure", other) == 0
     assert stowage.out == "nothing to do\n"
@@ -78,6 +80,25 @@ def test_pull_tag_push_and_rmi(stowage: Prompt, paths: Paths, registry: Registry
     assert observe_images(paths)[base].digest == theirs
     assert stowage("rmi", base, other) == 0
     assert observe_images(paths) == {}
+
+
+def test_pull_asks_what_the_tag_means_and_restores_what_lacks_of_just_that(stowage: Prompt, paths: Paths) -> None:
+    newer = layer_of(member("newer"))
+    with FaultyRegistry() as registry:
+        name, digest = f"{registry.host}/app:1", registry.put_image("1", layer_of(member("file")))
+        assert stowage("pull", "--insecure", name) == 0
+        [layer] = observe_images(paths)[name].layers
+        shutil.rmtree(paths.layer(layer))
+        registry.asked.clear()
+        assert stowage("pull", "--insecure", name) == 0
+        assert stowage.out == f"restore image {name} (missing_layers)\n"
+        assert [(asked.method, asked.path) for asked in registry.asked] == [("HEAD", "/v2/app/manifests/1")]
+        assert (observe_images(paths)[name].digest, observe_images(paths)[name].missing) == (digest, ())
+        shutil.rmtree(paths.layer(layer))
+        moved = registry.put_image("1", newer)
+        assert stowage("pull", "--insecure", name) == 0
+        assert stowage.out.startswith(f"pull image {name} (digest: {digest[7:19]} -> {moved[7:19]}")
+        assert (observe_images(paths)[name].digest, observe_images(paths)[name].missing) == (moved, ())
 
 
 def test_history_and_tree(stowage: Prompt, paths: Paths, base: str, tmp_path: Path) -> None:
@@ -110,6 +131,41 @@ def test_build_tells_its_steps_and_does_nothing_twice(stowage: Prompt, paths: Pa
     (tmp_path / "Containerfile").write_text("FROM scratch\nNONSENSE\n")
     assert stowage(*build) == 1
     assert "Containerfile" in stowage.err and "2" in stowage.err and "NONSENSE" in stowage.err
+
+
+def test_build_warns_takes_arguments_of_the_environment_and_a_platform(
+    stowage: Prompt, paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHO", "ann")
+    monkeypatch.delenv("NOBODY", raising=False)
+    (tmp_path / "Containerfile").write_text("FROM scratch\nARG WHO=x\nARG NOBODY=none\nLABEL who=$WHO-$NOBODY\n")
+    words = ("--build-arg", "WHO", "--build-arg", "NOBODY", "--build-arg", "MISSPELT=1", "--platform", "linux/386")
+    assert stowage("build", "-t", "built:1", *words, str(tmp_path)) == 0
+    assert "warning: args: no ARG declares MISSPELT, so it has no effect\n" in stowage.err
+    image = observe_images(paths)["docker.io/library/built:1"]
+    assert (image.platform, dict(image.config.labels)) == ("linux/386", {"who": "ann-none"})
+
+
+WRONG_WORDS = {
+    "verify --key /no/such x:1": "file '/no/such' is not on this host",
+    "verify --key LATIN x:1": "a public key in PEM",
+    "verify --key / x:1": "--key",
+    "build -t x:1 --secret abc DIR": "--secret: 'abc' is not valid; expected ID=FILE",
+    "build -t x:1 --build-arg =a DIR": "--build-arg: '=a' is not valid; expected NAME=VALUE",
+    "build -t x:1 --platform a/b/c/d DIR": "--platform: 'a/b/c/d' is not valid",
+    "pull --platform a/b/c/d 127.0.0.1:1/x:1": "--platform: 'a/b/c/d' is not valid",
+    "push --chunk-size 1 x:1": "--chunk-size: '1' is not valid",
+    "push --chunk-size big x:1": "--chunk-size: 'big' is not valid",
+}
+
+
+@pytest.mark.parametrize("words", WRONG_WORDS)
+def test_wrong_words_are_one_line(stowage: Prompt, tmp_path: Path, words: str) -> None:
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    (tmp_path / "Containerfile").write_text("FROM scratch\n")
+    assert stowage(*words.replace("LATIN", str(tmp_path / "latin")).replace("DIR", str(tmp_path)).split()) == 1
+    assert stowage.err.count("\n") == 1
+    assert WRONG_WORDS[words] in stowage.err
 
 
 @pytest.mark.parametrize("form", ["oci-archive", "docker-archive"])
@@ -155,8 +211,9 @@ def test_fsck_repairs_layers_out_of_blobs_and_blobs_out_of_registries(stowage: P
     manifest = json.loads(Path(paths.images, "blobs", *image.digest.split(":")).read_bytes())
     Path(paths.images, "blobs", *manifest["layers"][1]["digest"].split(":")).write_bytes(b"tampered")
     assert stowage("fsck", "--repair") == 1  # that registry speaks plain HTTP, and nobody said that it may
-    assert "0 of 1 repaired; build, load or pull again" in stowage.out
-    assert stowage("pull", "--insecure", base) == 0
+    assert "0 of 1 repaired; remove what the others are part of, and build, load or pull it" in stowage.out
+    assert stowage("fsck", "--repair", "--insecure") == 0
+    assert stowage.out.endswith("1 of 1 repaired\n")
     assert stowage("fsck") == 0
     assert observe_images(paths) == {base: image}
 

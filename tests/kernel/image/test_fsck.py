@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import stat
@@ -15,12 +16,19 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.fsck import discard_damage, find_damage
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.cache import Record, StepCache
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.recipe import assemble_image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.fsck import find_damage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import observe_layers
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.observe import observe_images
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull import pull_image
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import (
+    Entry,
+    Image,
+    LayerSource,
+    Recipe,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image
@@ -206,21 +214,42 @@ def test_a_tampered_document_is_found_and_fetched_again(paths: Paths, image: Ima
     same_size_and_time(Path(store.blob_path(image.digest if which == "manifest" else manifest.config.digest)))
     [damage] = find_damage(paths)
     assert (damage.kind, damage.why) == ("blob", "its content is not what its digest says")
-    discard_damage(paths, [damage])
     assert image.name not in observe_images(paths)
-    pull_image(paths, image)
-    assert find_damage(paths) == []
+    host = Host(paths)
+    with host.locked():
+        assert host.repair([damage], access=image.access) == []
+    assert find_damage(paths) == [] and observe_images(paths)[image.name].digest == image.digest
+    assert list(store.names()) == [image.name]
 
 
-def test_discarding_takes_away_what_is_damaged_alone(paths: Paths, image: Image) -> None:
-    Path(paths.layer(image.layers[0]), "etc/new").touch()
-    damage = find_damage(paths)
+@pytest.mark.parametrize("which", ["manifest", "config"])
+def test_a_document_that_is_gone_is_found_and_fetched_again(paths: Paths, image: Image, which: str) -> None:
     store = Store(paths.images)
-    blobs = store.blobs()
-    discard_damage(paths, [*damage, damage[0]._replace(kind="blob", digest=image.digest)])
-    assert store.blobs() == blobs
-    assert observe_layers(paths) == {image.layers[1]}
-    assert observe_images(paths)[image.name].missing == (image.layers[0],)
+    manifest, _config = store.read_image(store.names()[image.name], image.name)
+    digest = image.digest if which == "manifest" else manifest.config.digest
+    os.unlink(store.blob_path(digest))
+    [damage] = find_damage(paths)
+    assert (damage.kind, damage.digest, damage.images) == ("blob", digest, (image.name,))
+    host = Host(paths)
+    with host.locked():
+        assert host.repair([damage], access=image.access) == []
+    assert find_damage(paths) == [] and observe_images(paths)[image.name].digest == image.digest
+
+
+def test_a_repair_takes_away_what_is_damaged_and_nobodys(paths: Paths, image: Image) -> None:
+    Path(paths.layer(image.layers[0]), "etc/new").touch()
+    with write_store(paths) as store:
+        garbage, whole = (store.put_blob("text/plain", content).digest for content in (b"garbage", b"whole"))
+    same_size_and_time(Path(store.blob_path(garbage)))
+    blobs = set(store.blobs())
+    host = Host(paths)
+    damage = find_damage(paths)
+    assert sorted(item.kind for item in damage) == ["blob", "layer"]
+    whole_ones = [damage[0]._replace(kind="blob", digest=digest) for digest in (image.digest, whole)]
+    with host.locked():
+        assert host.repair([*damage, *whole_ones]) == []
+    assert set(store.blobs()) == blobs - {garbage} and observe_layers(paths) == set(image.layers)
+    assert find_damage(paths) == [] and observe_images(paths)[image.name].missing == ()
 
 
 def test_looking_writes_nothing(paths: Paths, image: Image) -> None:
@@ -228,3 +257,54 @@ def test_looking_writes_nothing(paths: Paths, image: Image) -> None:
     before = tree_of(paths.root), tree_of(paths.run_root)
     assert find_damage(paths)
     assert (tree_of(paths.root), tree_of(paths.run_root)) == before
+
+
+# What no name of an image leads to -----------------------------------------------------------------------
+
+
+def one_layer(paths: Paths, name: str = "docker.io/library/site:1") -> Image:
+    """An image that is made here: its layer is not compressed, so the blob has the layer's own digest."""
+    recipe = Recipe(layers=(LayerSource(entries=(Entry("/a", b"x"), Entry("/b", b"y" * 5000))),))
+    return assemble_image(paths, Image(name, recipe=recipe))
+
+
+def test_the_blob_of_a_layer_that_is_not_compressed_is_read_too(paths: Paths) -> None:
+    """One byte is changed alike in the blob and in what is unpacked of it."""
+    made = one_layer(paths)
+    blob = Path(Store(paths.images).blob_path(made.layers[0]))
+    same = Path(paths.layer(made.layers[0]), "b")
+    found = same.stat()
+    blob.write_bytes(blob.read_bytes().replace(b"y" * 5000, b"z" + b"y" * 4999))
+    same.write_bytes(b"z" + b"y" * 4999)
+    os.utime(same, ns=(found.st_atime_ns, found.st_mtime_ns))
+    for damage in (find_damage(paths), find_damage(paths, (made.name,))):
+        assert [(item.kind, item.digest, item.images) for item in damage] == [("blob", made.layers[0], (made.name,))]
+    current = Host(paths).verify_image(made.name)
+    assert current is not None and current.damaged == made.layers
+
+
+@pytest.mark.parametrize("who", ["the build cache", "a container", "an entry without a name"])
+def test_the_layers_of_what_has_no_name_are_compared(paths: Paths, who: str) -> None:
+    made = one_layer(paths)
+    store = Store(paths.images)
+    descriptor = store.names()[made.name]
+    manifest, _config = store.read_image(descriptor, made.name)
+    index = Path(paths.images, "index.json")
+    entries = json.loads(index.read_text())
+    if who == "the build cache":
+        with write_store(paths):
+            StepCache(paths).keep("step", Record((manifest.layers[0], made.layers[0]), ()), "RUN x")
+    elif who == "a container":
+        Path(paths.container("c")).mkdir(parents=True)
+        definition = {"container": {"image_digest": made.digest}, "layers": [paths.layer(made.layers[0])]}
+        Path(paths.container("c"), "container.json").write_text(json.dumps(definition))
+    entries["manifests"] = [descriptor.to_json()] if who.startswith("an entry") else []
+    index.write_text(json.dumps(entries))
+    before = tree_of(paths.layer(made.layers[0]))
+    same_size_and_time(Path(paths.layer(made.layers[0]), "b"))
+    [damage] = find_damage(paths)
+    assert (damage.kind, damage.digest, damage.images) == ("layer", made.layers[0], ())
+    host = Host(paths)
+    with host.locked():
+        assert host.repair([damage]) == []
+    assert find_damage(paths) == [] and tree_of(paths.layer(made.layers[0])) == before

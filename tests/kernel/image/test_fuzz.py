@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, InvalidImage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.contents import open_archive
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import Budget
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.compare import Comparer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.compression import LayerStream
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.tar import FILE, TarReader
 
@@ -167,16 +168,52 @@ def unpack_twice(layer: bytes) -> None:
                 assert os.listdir(place.layers).count("layer.partial") == 0
             else:
                 found.append(repr(tree_of(made)))
+                assert list(Comparer(str(made)).differences(TarReader(io.BytesIO(layer).read))) == []
                 shutil.rmtree(made)
             assert place.changes() == {}
         assert found[0] == found[1]
 
 
+ATTRIBUTE = pax((b"SCHILY.xattr.user.a", b"b"))
+
+
 @bounded(200)
 @given(st.lists(entries(), max_size=8))
+@example([ATTRIBUTE + entry(b"a", b"5"), entry(b"a", b"5")])
+@example([ATTRIBUTE + entry(b"a", b"5"), pax((b"SCHILY.xattr.user.c", b"d")) + entry(b"a", b"5")])
+@example([entry(b"a", b"3"), entry(b"a", b"5")])
+@example([entry(b"a", b"3"), entry(b"a/b")])
+@example([entry(b"a", b"5", mode=octal(0o700, 8)), entry(b"a", b"3"), entry(b"a/b")])
+@example([entry(b"a", b"3"), entry(b".wh.a"), entry(b"b", b"1", target=b"a"), entry(b"b", b"5")])
+@example([entry(b"a", b"2", target=b"b"), entry(b"a/a", b"5", mode=octal(0o700, 8)), entry(b"a")])
+@example([entry(b"a", b"2", target=b"b"), entry(b"a/a", b"5", mode=octal(0o700, 8)), entry(b"a"), entry(b"a", b"5")])
+@example([entry(b"b/a", b"5", mode=octal(0o700, 8)), entry(b"a/a", b"5"), entry(b"a", b"2", target=b"b")])
+@example([entry(b".", b"0", b"x" * 600), entry(b"./", b"2", target=b"a"), ATTRIBUTE + entry(b"/", b"6")])
+@example([entry(b"c/b/a", b"5", mode=octal(0o700, 8)), entry(b"c", b"2", target=b"d"), entry(b"d/b/a", b"5")])
 @example([pax((b"linkpath", b"a\0b")) + entry(b"x", b"2")])
 @example([pax((b"linkpath", b"a/" * 1000)) + entry(b"x", b"2"), entry(b"x/y")])
 def test_entries_put_together_in_any_way_stay_inside(found: list[bytes]) -> None:
+    unpack_twice(archive(*found))
+
+
+# Names that others lead to, or take the place of: whatever comes of it, it is what Comparer says of the archive.
+places = st.lists(
+    st.sampled_from([b"a", b"b", b"c", b".wh.a", b".wh.b", b".wh..wh..opq", b"."]), min_size=1, max_size=4
+)
+
+
+@st.composite
+def tangled(draw: st.DrawFn) -> bytes:
+    kind, name = draw(st.sampled_from([b"0", b"0", b"5", b"5", b"5", b"2", b"1", b"3", b"6"])), b"/".join(draw(places))
+    target = b"/".join(draw(places)) if kind in b"12" else b""
+    content = draw(st.binary(max_size=600)) if kind == b"0" else b""
+    found = entry(name, kind, content, target=target, mode=octal(draw(st.sampled_from([0o755, 0o700, 0o1777])), 8))
+    return ATTRIBUTE + found if draw(st.integers(0, 3)) == 0 else found
+
+
+@bounded(150)
+@given(st.lists(tangled(), min_size=1, max_size=8))
+def test_what_was_unpacked_is_what_its_archive_says(found: list[bytes]) -> None:
     unpack_twice(archive(*found))
 
 

@@ -21,10 +21,11 @@ import pytest
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import DigestMismatch, InvalidImage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.build.view import View
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.budget import Budget, Rules
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.rules import check_unpacked
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.sbom.packages import read_system
 
 from .conftest import run
-from .hostile import END, Place, archive, base256, entry, long_name, octal, pax
+from .hostile import END, Place, archive, base256, digest_of, entry, long_name, octal, pax
 
 pytestmark = pytest.mark.root
 
@@ -273,14 +274,52 @@ def test_the_overlays_own_attributes_never_come_from_a_layer(place: Place) -> No
     assert [os.listxattr(made / name) for name in ("", "d", "f")] == [[], [], []]
 
 
-def test_rights_are_kept_unless_they_are_not_allowed(place: Place) -> None:
+def test_rights_are_kept(place: Place) -> None:
     made = place.unpack(archive(*RIGHTS))
     assert stat.S_IMODE(os.lstat(made / "setuid").st_mode) == 0o6755
     assert os.getxattr(made / "capable", "security.capability") == CAPABILITY
-    made = place.unpack(archive(*RIGHTS), rules=Rules(setuid=False))
-    assert stat.S_IMODE(os.lstat(made / "setuid").st_mode) == 0o755
-    assert os.listxattr(made / "capable") == []
+
+
+PRIVILEGED = {
+    "set-user-ID": entry(b"bin/x", mode=octal(0o4755, 8)),
+    "set-group-ID": entry(b"bin/x", mode=octal(0o2755, 8)),
+    "capabilities": pax((XATTR + b"security.capability", CAPABILITY)) + entry(b"bin/x"),
+}
+
+
+@pytest.mark.parametrize("kind", PRIVILEGED)
+def test_files_that_give_rights_are_refused_where_they_are_not_allowed(place: Place, kind: str) -> None:
+    layer = archive(entry(b"fine"), PRIVILEGED[kind])
+    with pytest.raises(InvalidImage, match=f"layer {digest_of(layer)}: .* 'bin/x', which .*{kind}.* not allowed"):
+        place.unpack(layer, rules=Rules(setuid=False))
+    assert place.changes() == {}
+
+
+def test_bits_that_give_no_rights_are_no_matter(place: Place) -> None:
+    harmless = [*RIGHTS[2:], entry(b"l", LINK, target=b"x", mode=octal(0o4777, 8)), entry(b"pipe", FIFO)]
+    made = place.unpack(archive(*harmless), rules=Rules(setuid=False))
     assert stat.S_IMODE(os.lstat(made / "sticky").st_mode) == 0o1777
+    assert stat.S_IMODE(os.lstat(made / "setgid").st_mode) == 0o2775
+    check_unpacked(str(made), "sha256:x", Rules(devices=False, setuid=False))
+
+
+def test_a_layer_that_is_there_is_held_against_the_rules_too(place: Place) -> None:
+    """By names that no path can have, too, and not by whiteouts, which are devices to the kernel."""
+    device = entry(b"d/sda", BLK, major=octal(8, 8))
+    deep = [pax((b"path", (LONG + b"/") * 15 + b"x")) + entry(b"x"), link(b"y", (LONG + b"/") * 15)]
+    deep += [pax((b"path", b"y/" + (LONG + b"/") * 5 + b"f")) + entry(b"f", mode=octal(0o4755, 8))]
+    cases = [
+        ([device], "device 'd/sda'"),
+        *(([made], "'bin/x'") for made in PRIVILEGED.values()),
+        (deep, "set-user-ID"),
+    ]
+    for parts, said in cases:
+        made = place.unpack(archive(entry(b".wh.gone"), *parts))
+        check_unpacked(str(made), "sha256:x", Rules())
+        with pytest.raises(InvalidImage, match=f"layer sha256:x: .*{said}.*not allowed"):
+            check_unpacked(str(made), "sha256:x", Rules(devices=False, setuid=False))
+        shutil.rmtree(made)
+    check_unpacked(str(place.unpack(archive(entry(b".wh.gone")))), "sha256:x", Rules(devices=False, setuid=False))
 
 
 @pytest.mark.parametrize("kind", [CHR, BLK])

@@ -91,11 +91,16 @@ def index_of(*entries: Any, **changes: Any) -> Callable[[Document], Document]:
     return lambda _config: {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries), **changes}
 
 
-def is_clean(paths: Paths) -> None:
-    """No image, partial file, lock or pin is there, and nothing at all after a sweep."""
+def is_clean(paths: Paths, *coming: bytes) -> None:
+    """No image, partial file, lock or pin is there, and nothing at all after a sweep.
+
+    The next pull goes on with layers that were ``coming``, whose processes ended with the one that met a bad layer.
+    """
     assert observe_images(paths) == {}
-    for place in (os.path.join(paths.images, ".partial"), paths.content_locks, paths.pins):
-        assert not os.path.exists(place) or os.listdir(place) == []
+    partial = os.path.join(paths.images, ".partial")
+    for place in (partial, paths.content_locks, paths.pins):
+        allowed = {digest_of(layer).replace(":", "-") for layer in coming if place == partial}
+        assert not os.path.exists(place) or set(os.listdir(place)) <= allowed
     assert not os.path.exists(paths.layers) or not any("partial" in name for name in os.listdir(paths.layers))
     if os.path.exists(paths.images):
         sweep(paths)
@@ -205,15 +210,22 @@ def test_the_good_one_is_pulled(paths: Paths, faulty: FaultyRegistry) -> None:
 
 
 def test_an_index_leads_to_a_manifest_and_nowhere_else(paths: Paths, faulty: FaultyRegistry) -> None:
-    """No cycle can be made of digests; but a chain can."""
+    """No cycle can be made of digests; but a chain can, and a tree."""
     entry = index_of()({})
-    for _depth in range(3):
+    for _depth in range(9):
         content = json.dumps(entry).encode()
         digest = faulty.put("app", "manifests", content, media_type=INDEX)
         entry = index_of({"mediaType": INDEX, "digest": digest, "size": len(content), "platform": PLATFORM})({})
-    assert "index" in refused(paths, put(faulty, entry, media_type=INDEX))
-    asked = [request for request in faulty.asked if "manifests" in request.path]
-    assert len(asked) == 2
+    assert "indexes within indexes" in refused(paths, put(faulty, entry, media_type=INDEX))
+    assert len([request for request in faulty.asked if "manifests" in request.path]) == 3
+    faulty.asked.clear()
+    leaves = []
+    for number in range(500):
+        content = json.dumps(index_of(annotations={"number": str(number)})({})).encode()
+        digest = faulty.put("app", "manifests", content, media_type=INDEX)
+        leaves.append({"mediaType": INDEX, "digest": digest, "size": len(content)})
+    assert "indexes" in refused(paths, put(faulty, index_of(*leaves), media_type=INDEX))
+    assert len([request for request in faulty.asked if "manifests" in request.path]) < 20
 
 
 def test_one_layer_again_and_again_is_fetched_once(paths: Paths, faulty: FaultyRegistry) -> None:
@@ -447,10 +459,25 @@ def test_more_than_may_be_unpacked_is_not_fetched(paths: Paths, faulty: FaultyRe
     assert not any(digest_of(GOOD) in request.path for request in faulty.asked)
 
 
-def test_devices_are_refused_on_request(paths: Paths, faulty: FaultyRegistry) -> None:
-    faulty.put_image("1", layer_of(member("sda", tarfile.BLKTYPE, devmajor=8)))
-    wanted = Image(name=f"{faulty.host}/app:1", access=ACCESS)
-    with pytest.raises(EngineError, match="devices are not allowed"):
-        pull_image(paths, replace(wanted, limits=Limits(devices=False)))
-    is_clean(paths)
-    pull_image(paths, wanted)
+FORBIDDEN: dict[str, tuple[tarfile.TarInfo, Limits]] = {
+    "the device 'sda'": (member("sda", tarfile.BLKTYPE, devmajor=8), Limits(devices=False)),
+    "'bin/su', which is set-user-ID": (member("bin/su", mode=0o4755), Limits(setuid=False)),
+}
+
+
+@pytest.mark.parametrize("said", FORBIDDEN)
+def test_devices_and_rights_are_refused_on_request(said: str, paths: Paths, faulty: FaultyRegistry) -> None:
+    """Also where the host has the layer: an image of the same layers that was pulled before, without the option."""
+    info, limits = FORBIDDEN[said]
+    bad = layer_of(info)
+    for name in ("1", "2"):
+        faulty.put_image(name, GOOD, bad, config={"created": name})
+    for name in ("1", "2"):
+        wanted = Image(name=f"{faulty.host}/app:{name}", access=ACCESS)
+        before = {*observe_images(paths)}
+        with pytest.raises(EngineError, match=f"layer {digest_of(bad)}: .*{said}.*not allowed"):
+            pull_image(paths, replace(wanted, limits=limits))
+        assert {*observe_images(paths)} == before
+        if name == "1":
+            is_clean(paths, GOOD)
+            pull_image(paths, wanted)

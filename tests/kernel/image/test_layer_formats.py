@@ -205,14 +205,15 @@ PRIVILEGED = layer_of(
 )
 
 
-@pytest.mark.parametrize("allowed", [True, False])
-def test_rights_of_files_are_dropped_on_request(allowed: bool, tmp_path: Path) -> None:
-    root = unpack(PRIVILEGED, tmp_path / "layer", rules=Rules(setuid=allowed))
+def test_rights_of_files_are_kept_or_refused_on_request(tmp_path: Path) -> None:
+    root = unpack(PRIVILEGED, tmp_path / "layer", rules=Rules(setuid=True))
     modes = {name: stat.S_IMODE(os.lstat(root / name).st_mode) for name in os.listdir(root)}
-    bits = (0o4755, 0o2755) if allowed else (0o755, 0o755)
-    assert modes == {"setuid": bits[0], "setgid": bits[1], "capable": 0o644, "d": 0o3777}
+    assert modes == {"setuid": 0o4755, "setgid": 0o2755, "capable": 0o644, "d": 0o3777}
     assert os.lstat(root / "setuid").st_uid == 3
-    assert os.listxattr(root / "capable") == (["security.capability"] if allowed else [])
+    assert os.listxattr(root / "capable") == ["security.capability"]
+    with pytest.raises(InvalidImage, match=r"the file 'setuid', which is set-user-ID, and such files are not allowed"):
+        unpack(PRIVILEGED, tmp_path / "refused", rules=Rules(setuid=False))
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize("kind", [CHR, BLK])

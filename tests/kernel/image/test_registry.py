@@ -236,14 +236,25 @@ def test_no_credentials_follow_a_redirect_to_another_host(faulty: FaultyRegistry
         assert [bool(asked.headers.get("Authorization")) for asked in locked.asked if "again" in asked.path] == [True]
 
 
-def test_a_host_that_is_redirected_to_gets_no_login_when_it_asks_for_one(faulty: FaultyRegistry) -> None:
-    with FaultyRegistry(username="user") as thief:
+@pytest.mark.parametrize("life", [0, 60], ids=["basic", "tokens"])
+def test_a_host_that_is_redirected_to_gets_no_login_when_it_asks_for_one(faulty: FaultyRegistry, life: float) -> None:
+    """Neither for itself nor, by a challenge of its own, for a place of tokens that it names."""
+    with FaultyRegistry(username="user", token_life=life) as thief:
         digest = faulty.put("app", "blobs", CONTENT)
         faulty.fault("GET", "blobs", redirect(lambda path: f"http://{thief.host}{path}"), times=9)
         registry = client(faulty, Access(username="user", password="pass-word", insecure=True))
         with pytest.raises(RegistryError, match=r"status 401"):
             b"".join(registry.get_blob(digest, len(CONTENT)))
+        assert [asked.path for asked in thief.asked] == [f"/v2/app/blobs/{digest}"]
         assert not any(asked.headers.get("Authorization") for asked in thief.asked)
+
+
+def test_a_challenge_after_a_redirect_at_the_registry_itself_is_answered() -> None:
+    with FaultyRegistry(username="user", token_life=60) as locked:
+        digest = locked.put("app", "blobs", CONTENT)
+        locked.fault("GET", "blobs", redirect(lambda path: path + "?again"))
+        registry = client(locked, Access(username="user", password="pass-word", insecure=True))
+        assert b"".join(registry.get_blob(digest, len(CONTENT))) == CONTENT
 
 
 def test_redirects_end(faulty: FaultyRegistry) -> None:

@@ -28,7 +28,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.paths impor
 
 from .authority import Tokens
 from .conftest import PASSWORD, Registry, digest_of, layer_of, member, run
-from .faulty import FaultyRegistry, status
+from .faulty import FaultyRegistry, redirect, status
 from .test_push import BASE, TOP, push, store_image
 
 pytestmark = pytest.mark.root
@@ -229,6 +229,20 @@ def test_an_identity_token_gets_tokens(tokens: FaultyRegistry, home: Path) -> No
     assert client(tokens, Access(insecure=True)).get_manifest("1").content
     (asked,) = [request for request in tokens.asked if request.path.startswith("/token")]
     assert asked.method == "POST" and "refresh-me" not in asked.path
+
+
+def test_an_identity_token_is_not_sent_on_to_another_host(tokens: FaultyRegistry, home: Path) -> None:
+    """307 and 308 keep the body of a request (RFC 9110, section 15.4.8), and the token stands there."""
+    tokens.put_image("1", b"x")
+    write_logins(home / ".docker/config.json", auths={tokens.host: {"identitytoken": "refresh-me"}})
+    with FaultyRegistry(username="user", token_life=60) as thief:
+        for code in (307, 308):
+            tokens.fault("POST", "/token", redirect(lambda path: f"http://{thief.host}{path}", code))
+            with pytest.raises(RegistryError, match=r"logging in at 127.*leads on to another host.*not sent there"):
+                client(tokens, Access(insecure=True)).get_manifest("1")
+        assert thief.asked == []
+        tokens.fault("POST", "/token", redirect(lambda path: path + "?here"))
+        assert client(tokens, Access(insecure=True)).get_manifest("1").content
 
 
 def test_a_login_that_may_not_push_is_told(tokens: FaultyRegistry, paths: Paths) -> None:

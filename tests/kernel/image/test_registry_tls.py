@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,10 @@ def test_what_began_with_https_does_not_go_on_without(
         secure.faults.clear()
         secure.fault("GET", "blobs", redirect(lambda path: f"https://localhost:{secure.host.partition(':')[2]}{path}"))
         secure.put("app", "blobs", b"content")
+        if insecure:
+            with pytest.raises(RegistryError, match="another host, which insecure does not hold for: give its auth"):
+                b"".join(registry.get_blob(digest, 7))
+            secure.fault("GET", "blobs", redirect(lambda path: path + "?again"))
         assert b"".join(registry.get_blob(digest, 7)) == b"content"
 
 
@@ -228,6 +233,23 @@ def test_tokens_are_not_fetched_over_plain_http_for_a_registry_with_tls(
         with pytest.raises(RegistryError, match="it sends logins to a place that is not HTTPS"):
             find(secure.host, access)
         assert plain.asked == []
+
+
+def test_insecure_does_not_hold_for_the_place_of_the_tokens(authority: Authority, server: tuple[Path, Path]) -> None:
+    with (
+        FaultyRegistry(context=server_context(server)) as registry,
+        FaultyRegistry(context=server_context(server), username="user", token_life=60) as elsewhere,
+    ):
+        registry.put_image("1", BASE)
+        challenge = status(401, WWW_Authenticate=f'Bearer realm="https://{elsewhere.host}/token"')
+        login = Access("user", "pass-word", insecure=True)
+        registry.fault("HEAD", "manifests", challenge)
+        with pytest.raises(RegistryError, match=r"certificate is not trusted.*another host, which insecure does not"):
+            find(registry.host, login)
+        assert elsewhere.asked == []
+        registry.fault("HEAD", "manifests", challenge)
+        assert find(registry.host, replace(login, ca_cert=str(authority.file)))
+        assert [asked.path.partition("?")[0] for asked in elsewhere.asked] == ["/token"]
 
 
 def test_a_foreign_layer_comes_from_its_urls(authority: Authority, server: tuple[Path, Path]) -> None:

@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -23,13 +25,19 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     Unsupported,
     Untrusted,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.host import Host
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.load import load_images, resolve_load
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.manifest import OCI_INDEX, OCI_MANIFEST
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.observe import observe_images
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.platform import host_architecture
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull import pull_image, resolve_remote
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry as Client
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.upload import Blob
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.trust.policy import apply_policy
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.trust.signatures import signature_tag
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.trust import (
     REJECT,
@@ -40,8 +48,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.trust
     Rule,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.signing import ImageSigner, verify_image
 
+from .carried import REF_NAME, carry, entries, forge, write_entries
 from .conftest import Registry, digest_of, layer_of, member, run
 
 pytestmark = pytest.mark.root
@@ -140,6 +150,10 @@ def refused(paths: Paths, name: str, why: str) -> None:
     for act in (resolve_remote, pull_image):
         with pytest.raises(Untrusted, match=why):
             act(paths, wanted)
+    nothing_stored(paths)
+
+
+def nothing_stored(paths: Paths) -> None:
     blobs = Path(paths.images) / "blobs"
     assert [path for path in blobs.rglob("*") if path.is_file()] == []
     assert not os.path.exists(paths.layers) or os.listdir(paths.layers) == []
@@ -163,6 +177,22 @@ def test_a_signed_image_is_pulled_and_another_is_not(
     demand(paths, registry, signed_by(KEY), signed_by(OTHER))
     assert pull(paths, name) == signing.wanted.digest
     assert verify_image(name, INSECURE, signed_by(KEY)) == signing.wanted.digest
+
+
+def test_a_bundle_of_cosign_3_in_a_registry_is_told_of(paths: Paths, layout: str, registry: Registry) -> None:
+    name = push(layout, registry, "trust/bundle:1")
+    digest = signer(name).wanted.digest
+    empty = b"{}"
+    client = Client(parse_reference("name", name), access=INSECURE)
+    client.put_blob(Blob(digest_of(empty), 2, lambda: io.BytesIO(empty)))
+    blob = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(empty), "size": 2}
+    subject = {"mediaType": OCI_MANIFEST, "digest": digest, "size": registry.blob(digest).stat().st_size}
+    kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+    bundle = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": blob, "subject": subject}
+    content = json.dumps({**bundle, "layers": [{**blob, "mediaType": kind}]}).encode()
+    client.put_manifest(digest_of(content), OCI_MANIFEST, content)
+    demand(paths, registry, signed_by(KEY))
+    refused(paths, name, "cosign 3.*not read here.*--new-bundle-format=false")
 
 
 def test_what_the_policy_rejects_is_not_even_asked_for(paths: Paths) -> None:
@@ -208,7 +238,7 @@ def test_a_tampered_text_is_refused(paths: Paths, layout: str, registry: Registr
     assert observe_images(paths) == {}
 
 
-def test_an_index_is_signed_for_all_its_images(paths: Paths, layout: str, registry: Registry) -> None:
+def test_an_index_is_signed_for_all_its_images(paths: Paths, layout: str, registry: Registry, tmp_path: Path) -> None:
     digest = signer(push(layout, registry, "trust/multi:mine")).wanted.digest
     variant = {"variant": "v8"} if host_architecture() == "arm64" else {}
     platform = {"os": "linux", "architecture": host_architecture(), **variant}
@@ -223,6 +253,72 @@ def test_an_index_is_signed_for_all_its_images(paths: Paths, layout: str, regist
     assert signing.wanted.digest == digest_of(content)
     signing.sign({})
     assert pull(paths, name) == digest
+    # And what lacks of it is brought back, though it is fetched by its own digest, which nobody signed.
+    host = Host(paths)
+    blob = Store(paths.images).read_image(Store(paths.images).names()[name], name)[0].layers[0].digest
+    os.unlink(Store(paths.images).blob_path(blob))
+    shutil.rmtree(paths.layer(host.observe_images()[name].layers[0]))
+    broken = Host(paths)
+    broken.apply(plan_image(Image(name, access=INSECURE), broken.observe_images()[name]))
+    found = Host(paths).observe_images()
+    assert (list(found), found[name].digest, found[name].missing) == ([name], digest, ())
+    # And in an archive.
+    elsewhere = Paths(str(tmp_path / "elsewhere"), str(tmp_path / "run2"))
+    demand(elsewhere, registry, signed_by(KEY))
+    carry(name, tmp_path / "carried", signing.wanted.digest, every=True)
+    assert [image.digest for image in load_images(elsewhere, str(tmp_path / "carried"))] == [digest]
+
+
+def unloadable(paths: Paths, archive: Path, name: str, error: type[EngineError], why: str) -> None:
+    for act in (resolve_load, load_images):
+        with pytest.raises(error, match=why):
+            act(paths, str(archive), [name])
+    nothing_stored(paths)
+
+
+@pytest.mark.parametrize("written", ["skopeo", "by-tag", "cosign-save", "oci-archive"])
+def test_an_archive_brings_its_signatures(
+    paths: Paths, layout: str, registry: Registry, tmp_path: Path, written: str
+) -> None:
+    """Whatever tool wrote it; the signatures are no image of it."""
+    name = push(layout, registry, f"trust/carried-{written}:1")
+    signing = signer(name)
+    signing.sign({})
+    carried = archive = tmp_path / "carried"
+    carry(name, carried, signing.wanted.digest)
+    image, signatures = entries(carried)
+    if written == "by-tag":
+        signatures["annotations"][REF_NAME] = signatures["annotations"][REF_NAME].rpartition(":")[2]
+    if written == "cosign-save":  # which tells of kinds, and names nothing
+        image["annotations"] = {"kind": "dev.cosignproject.cosign/image"}
+        signatures["annotations"] = {"kind": "dev.cosignproject.cosign/sigs"}
+    write_entries(carried, [image, signatures])
+    if written == "oci-archive":
+        archive = tmp_path / "carried.tar"
+        run("tar", "-C", str(carried), "-cf", str(archive), "oci-layout", "index.json", "blobs")
+    demand(paths, registry, signed_by(OTHER))
+    unloadable(paths, archive, name, Untrusted, "none of its 1 signatures was made with a key of the policy")
+    demand(paths, registry, signed_by(KEY))
+    names = [name] if written == "cosign-save" else []
+    assert resolve_load(paths, str(archive), names).keys() == {name}
+    assert [image.digest for image in load_images(paths, str(archive), names)] == [signing.wanted.digest]
+    assert observe_images(paths).keys() == {name}
+
+
+def test_an_archive_without_signatures_or_with_forged_ones_is_refused(
+    paths: Paths, layout: str, registry: Registry, tmp_path: Path
+) -> None:
+    name = push(layout, registry, "trust/forged:1")
+    demand(paths, registry, signed_by(KEY))
+    carry(name, tmp_path / "unsigned")
+    unloadable(paths, tmp_path / "unsigned", name, Untrusted, "it is not signed; sign it")
+    signing = signer(name)
+    signing.sign({})
+    for digests, error, why in ((False, EngineError, "has digest"), (True, Untrusted, "none of its 1 signatures")):
+        carried = tmp_path / f"forged-{digests}"
+        carry(name, carried, signing.wanted.digest)
+        forge(carried, digests=digests)
+        unloadable(paths, carried, name, error, why)
 
 
 def test_what_the_controller_verified_needs_no_check_here(

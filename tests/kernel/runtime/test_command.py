@@ -85,6 +85,8 @@ def test_a_user_namespace_with_mappings(runtime):
         (("mounts",), [{"type": "tmpfs"}], "mounts[0].destination: None is not valid; expected a value"),
         (("linux", "seccomp", "defaultAction"), "SCMP_ACT_PLEASE", "linux.seccomp.defaultAction"),
         (("process", "apparmorProfile"), "mine", "process.apparmorProfile: 'mine'"),
+        (("process", "args"), ["no\nsuch\x1bprogram"], "exec 'no\\nsuch\\x1bprogram' (no such?program)"),
+        (("mounts",), [{"destination": "/mnt", "type": "no\nfs"}], "mount no fs on /mnt: no such device"),
     ],
 )
 def test_a_wrong_configuration_is_one_line_and_makes_nothing(runtime, path, value, told):
@@ -99,6 +101,14 @@ def test_a_wrong_configuration_is_one_line_and_makes_nothing(runtime, path, valu
     assert told in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert runtime("list", "-q").stdout == ""
+
+
+def test_a_configuration_without_its_linux_part_is_no_traceback(runtime):
+    """Go writes null for what is not there."""
+    runtime.configure(lambda spec: spec.update(linux=None, mounts=[], hostname=""))
+    runtime.configure(lambda spec: spec["process"].update(args=["true"]))
+    done = runtime("run", "-b", str(runtime.bundle), runtime.id)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_errors_go_to_the_log_as_json(runtime, tmp_path):

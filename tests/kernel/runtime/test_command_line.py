@@ -66,11 +66,141 @@ def test_a_paused_container(runtime, start):
     assert runtime("delete", "--force", runtime.id).returncode == 0
 
 
+@pytest.fixture
+def create(runtime):
+    """Create the container."""
+
+    def create():
+        words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle), runtime.id]
+        subprocess.run(words, **QUIET, check=True)
+
+    return create
+
+
+def test_a_created_container_is_paused_too(runtime, create):
+    create()
+    assert runtime("pause", runtime.id).returncode == 0
+    assert runtime.status() == "paused"
+    assert "it is paused, not created" in runtime("start", runtime.id).stderr
+    assert runtime("resume", runtime.id).returncode == 0
+    assert runtime.status() == "created"
+    assert runtime("start", runtime.id).returncode == 0
+    assert runtime.status() == "running"
+
+
+@pytest.mark.parametrize("words", [("kill", "KILL"), ("delete", "--force")])
+def test_a_created_container_that_is_paused_can_be_ended(runtime, create, words):
+    create()
+    assert runtime("pause", runtime.id).returncode == 0
+    begun = time.monotonic()
+    assert runtime(words[0], runtime.id, *words[1:]).returncode == 0
+    wait_for(lambda: runtime("state", runtime.id).returncode or runtime.status() == "stopped")
+    assert time.monotonic() - begun < 5
+
+
+def test_a_process_enters_what_has_none_of_its_own(runtime, create):
+    """It can be created, though not started (runtime-spec, config.md, Process)."""
+    runtime.configure(lambda spec: spec.pop("process"))
+    create()
+    done = runtime("exec", runtime.id, "/bin/pwd")
+    assert (done.returncode, done.stdout) == (0, "/\n"), done.stderr
+
+
 def test_a_created_container_ends_at_sigterm(runtime):
     words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle), runtime.id]
     subprocess.run(words, **QUIET, check=True)
     assert runtime("kill", runtime.id).returncode == 0
     wait_for(lambda: runtime.status() == "stopped")
+
+
+def test_what_a_process_says_nothing_of_is_as_the_containers_own_has_it(runtime, start, tmp_path):
+    limits = [{"type": "RLIMIT_NOFILE", "soft": 123, "hard": 456}]
+    runtime.configure(lambda spec: spec["process"].update(rlimits=limits))
+    start()
+    script = "grep Cap /proc/self/status; ulimit -Sn; ulimit -Hn"
+    asked = runtime("exec", runtime.id, "sh", "-c", script).stdout
+    assert asked.splitlines()[-2:] == ["123", "456"]
+    process = {"args": ["sh", "-c", script], "cwd": "/", "env": ["PATH=/bin"]}
+    (tmp_path / "process").write_text(json.dumps(process))
+    assert runtime("exec", "--process", str(tmp_path / "process"), runtime.id).stdout == asked
+    nothing = {"capabilities": {}, "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 99, "hard": 99}]}
+    (tmp_path / "process").write_text(json.dumps({**process, **nothing}))
+    told = runtime("exec", "--process", str(tmp_path / "process"), runtime.id).stdout.splitlines()
+    assert told[-2:] == ["99", "99"]
+    assert [line.split()[1] for line in told[:5]] == ["0" * 16] * 5
+
+
+@pytest.mark.parametrize("words", [["run"], ["run", "-d"], ["create"]])
+def test_what_has_no_process_is_not_started(runtime, words, tmp_path):
+    """Exit status 1, as with runc: no program ran. It may be created, but a start is an error (runtime.md, Start)."""
+    runtime.configure(lambda spec: spec.pop("process"))
+    with open(tmp_path / "told", "w") as told:
+        command = [runtime.command, "--root", runtime.root, *words, "-b", str(runtime.bundle), runtime.id]
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=told, stderr=told, check=False)
+    if words == ["create"]:
+        assert done.returncode == 0
+        done = runtime("start", runtime.id)
+        assert (done.returncode, "can be created but not started" in done.stderr) == (1, True)
+    else:
+        assert done.returncode == 1
+        (line,) = (tmp_path / "told").read_text().splitlines()
+        assert "process: None is not valid; expected a process to be started" in line
+        assert runtime("list", "-q").stdout == ""
+
+
+def test_arguments_that_are_too_long_are_told_of_as_that(runtime, create, tmp_path):
+    """execve(2): one of 128 KiB is, and it is a trampoline that is executed first, by its descriptor."""
+    process = {"args": ["echo", "x" * 200_000], "cwd": "/", "env": ["PATH=/bin"]}
+    (tmp_path / "process").write_text(json.dumps(process))
+    runtime.configure(lambda spec: spec["process"].update(args=process["args"]))
+    create()
+    entered = runtime("exec", "--process", str(tmp_path / "process"), runtime.id)
+    assert (entered.returncode, "exec echo: argument list too long" in entered.stderr) == (255, True), entered.stderr
+    started = runtime("start", runtime.id)
+    assert (started.returncode, "exec echo: argument list too long" in started.stderr) == (1, True), started.stderr
+
+
+def test_bytes_that_are_not_utf_8_are_passed_on(runtime, start):
+    """A file's name can be any."""
+    start()
+    words = [runtime.command, "--root", runtime.root, "exec", "-e", b"A=\xe9", runtime.id, "sh", "-c"]
+    done = subprocess.run([*words, b'echo "$A" "$1"', b"sh", b"\xff"], stdout=subprocess.PIPE, timeout=20, check=False)
+    assert (done.returncode, done.stdout) == (0, b"\xe9 \xff\n")
+    done = subprocess.run([*words[:4], runtime.id, b"/no/\xff"], stderr=subprocess.PIPE, timeout=20, check=False)
+    assert (done.returncode, b"no such file or directory" in done.stderr) == (255, True), done.stderr
+
+
+def test_what_is_nested_too_deeply_or_too_long_is_one_line(runtime, start, tmp_path):
+    start()
+    (tmp_path / "deep").write_text("[" * 200_000)
+    done = runtime("exec", "--process", str(tmp_path / "deep"), runtime.id)
+    assert (done.returncode, len(done.stderr.splitlines())) == (255, 1), done.stderr[-500:]
+    words = [runtime.command, "--root", runtime.root, "events", "--interval", "1000000h", runtime.id]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as events:
+        time.sleep(1)
+        assert runtime("kill", runtime.id, "KILL").returncode == 0
+        assert events.communicate(timeout=10)[1] == ""
+    assert events.returncode == 0
+
+
+@pytest.mark.parametrize("given", [None, "", "many", "-1"])
+def test_a_count_of_listening_sockets_that_is_none(runtime, given):
+    """sd_listen_fds(3) passes nothing on then."""
+    runtime.configure(lambda spec: spec["process"].update(args=["true"]))
+    script = 'LISTEN_PID=$$ exec "$@"'
+    words = ["sh", "-c", script, "sh", runtime.command, "--root", runtime.root, "run", "-b", str(runtime.bundle)]
+    environment = {name: value for name, value in os.environ.items() if name != "LISTEN_FDS"}
+    environment.update({} if given is None else {"LISTEN_FDS": given})
+    done = subprocess.run([*words, runtime.id], **{**QUIET, "stderr": subprocess.PIPE}, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_the_directory_of_states_is_nobody_elses_whatever_the_umask(runtime, tmp_path):
+    runtime.root = str(tmp_path / "above/state")
+    runtime.configure(lambda spec: spec["process"].update(args=["sh", "-c", "umask"]))
+    done = runtime("run", "-b", str(runtime.bundle), runtime.id, preexec_fn=lambda: os.umask(0))
+    assert (done.returncode, done.stdout) == (0, "0000\n"), done.stderr
+    assert not (tmp_path / "above").stat().st_mode & 0o022
 
 
 def test_what_is_changed_in_the_bundle_later_has_no_effect(runtime, start):
@@ -160,14 +290,35 @@ def test_debug_tells_each_step(runtime, tmp_path):
     assert "mount proc on /proc" in [entry["msg"] for entry in entries]
 
 
+NO_CAPABILITIES = ["CAP_OF_TOMORROW", "cap_sys_admin", "chown", "", "CAP_A\nCAP_B"]
+NOT_GRANTED = "CAP_OF_TOMORROW, cap_sys_admin, chown, '', 'CAP_A\\nCAP_B'"
+
+
 def test_what_a_host_cannot_grant_is_a_warning(runtime, tmp_path):
+    """In one line, whatever the names are; the program has the rest (config.md, Linux Process, capabilities)."""
+
     def ask(spec):
-        spec["process"]["args"] = ["true"]
-        spec["process"]["capabilities"]["bounding"].append("CAP_OF_TOMORROW")
+        spec["process"]["args"] = ["grep", "^Cap[PB]", "/proc/self/status"]
+        spec["process"]["capabilities"] = {name: ["CAP_CHOWN", *NO_CAPABILITIES] for name in ("bounding", "permitted")}
 
     runtime.configure(ask)
-    done = runtime("run", "-b", str(runtime.bundle), runtime.id)
-    assert (done.returncode, "level=warning" in done.stderr, "CAP_OF_TOMORROW" in done.stderr) == (0, True, True)
+    words = ["run", "-b", str(runtime.bundle), runtime.id]
+    done = runtime(*words)
+    assert (done.returncode, done.stdout.split()[1::2]) == (0, ["0000000000000001"] * 2), done.stderr
+    assert ("level=warning" in done.stderr, len(done.stderr.splitlines())) == (True, 1)
+    log = tmp_path / "log"
+    assert runtime("--log", str(log), "--log-format", "json", *words).stderr == ""
+    (entry,) = [json.loads(line) for line in log.read_text().splitlines()]
+    assert (entry["level"], entry["msg"].partition(": ")[2]) == ("warning", NOT_GRANTED)
+
+
+def test_a_process_that_enters_is_warned_of_what_it_cannot_have(runtime, start):
+    """``exec --cap``, whose names are taken as they stand, as with runc."""
+    start()
+    words = [word for name in ("CAP_SYS_PTRACE", *NO_CAPABILITIES) for word in ("--cap", name)]
+    done = runtime("exec", *words, runtime.id, "grep", "CapEff", "/proc/self/status")
+    assert (done.returncode, int(done.stdout.split()[1], 16) & (1 << 19 | 1 << 21)) == (0, 1 << 19), done.stderr
+    assert ("level=warning" in done.stderr, len(done.stderr.splitlines())) == (True, 1)
 
 
 @pytest.mark.parametrize("name", ["create", "exec", "update", "events", "checkpoint", "restore", "features"])

@@ -18,8 +18,13 @@ import pytest
 def created(runtime, tmp_path):
     """Create the container, with streams of its own; its pid."""
 
-    def create(*args):
-        runtime.configure(lambda spec: spec["process"].update(args=list(args)))
+    def create(*args, capabilities=()):
+        def change(spec):
+            spec["process"]["args"] = list(args)
+            for names in spec["process"]["capabilities"].values():
+                names.extend(capabilities)
+
+        runtime.configure(change)
         (runtime.bundle / "rootfs/bin/bad").write_bytes(b"\x00 nonsense")
         (runtime.bundle / "rootfs/bin/bad").chmod(0o755)
         words = [runtime.command, "--root", runtime.root, "create", "-b", str(runtime.bundle)]
@@ -56,8 +61,9 @@ def test_opening_the_fifo_starts_nothing(runtime, created):
 
 @pytest.mark.parametrize("words", ['{"error', '{"else": 1}', "[]", "\\377"])
 def test_words_that_are_not_the_inits(runtime, created, words):
-    """A process in the created container can write to the init's fifo, and starts it so; the error is one line."""
-    pid = created("/bin/bad")
+    """A process in the created container can write to the init's fifo, and starts it so; the error is one line. It
+    takes CAP_SYS_PTRACE."""
+    pid = created("/bin/bad", capabilities=["CAP_SYS_PTRACE"])
     fifo = next(fd for fd in os.listdir(f"/proc/{pid}/fd") if os.readlink(f"/proc/{pid}/fd/{fd}").endswith("exec.fifo"))
     os.kill(pid, signal.SIGSTOP)
     done = runtime("exec", runtime.id, "sh", "-c", f"printf '0{words}\\n' >/proc/1/fd/{fifo}")
@@ -73,9 +79,16 @@ def test_words_that_are_not_the_inits(runtime, created, words):
     assert len(told.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("soft", "hard"), [(0, 0), (3, 5), (0, 1024), (1024, 1024)])
+def open_files(pid):
+    """The soft and the hard limit of a process."""
+    with open(f"/proc/{pid}/limits", encoding="ascii") as limits:
+        [line] = [line for line in limits if line.startswith("Max open files")]
+    return line.split()[3:5]
+
+
+@pytest.mark.parametrize(("soft", "hard"), [(0, 0), (3, 5), (0, 1024), (64, 100), (1024, 1024)])
 def test_a_limit_of_open_files_does_not_keep_the_init_from_waiting(box, soft, hard):
-    """poll(2) and dup2(2) fail beyond it, so it is set when the container starts."""
+    """poll(2) and dup2(2) fail beyond it, so one that is too small for them is set when the container starts."""
     box.process["rlimits"] = [{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]
     box.process["args"] = ["sleep", "60"]
     box.write()
@@ -83,8 +96,7 @@ def test_a_limit_of_open_files_does_not_keep_the_init_from_waiting(box, soft, ha
     time.sleep(0.2)
     state = box.state()
     assert state["status"] == "created"
+    assert (open_files(state["pid"]) == [str(soft), str(hard)]) == (soft >= 64)
     assert box.call("start", box.id).returncode == 0
     time.sleep(0.2)
-    with open(f"/proc/{state['pid']}/limits", encoding="ascii") as limits:
-        [line] = [line for line in limits if line.startswith("Max open files")]
-    assert line.split()[3:5] == [str(soft), str(hard)]
+    assert open_files(state["pid"]) == [str(soft), str(hard)]

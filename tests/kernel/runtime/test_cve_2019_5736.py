@@ -133,14 +133,17 @@ WATCH = textwrap.dedent("""
 """)
 
 
-def start_watcher(runtime, *capabilities):
-    """Have the container look at all that comes, until ``/tmp/enough`` is there."""
-
-    def grant(spec):
+def grant(runtime, *capabilities):
+    def change(spec):
         for names in spec["process"]["capabilities"].values():
             names.extend(capabilities)
 
-    runtime.configure(grant)
+    runtime.configure(change)
+
+
+def start_watcher(runtime, *capabilities):
+    """Have the container look at all that comes, until ``/tmp/enough`` is there."""
+    grant(runtime, *capabilities)
     (runtime.rootfs / "watch.py").write_text(WATCH)
     runtime.start("/usr/bin/python3", "/watch.py")
     wait_for((runtime.rootfs / "tmp/ready").exists)
@@ -172,6 +175,79 @@ def test_a_watcher_inside_cannot_write_to_what_enters(runtime, engine, app, capa
     assert digest(runtime.python) == before
     if engine == app:
         assert "['seen 0']" in told
+
+
+def test_a_watcher_cannot_write_to_what_enters_without_a_trampoline(runtime):
+    """Which a process with a scheduler does, as one with a label does: a trampoline would be in the way of it."""
+    before = digest(runtime.python)
+    runtime.configure(lambda spec: spec["process"].update(scheduler={"policy": "SCHED_OTHER"}))
+    start_watcher(runtime, "CAP_SYS_PTRACE")
+    for _count in range(20):
+        assert runtime("exec", runtime.id, "/bin/true").returncode == 0
+    told = end_watcher(runtime)
+    assert "seen 0" not in told, "it was not even seen: nothing was tried"
+    assert "written" not in told
+    assert digest(runtime.python) == before
+
+
+# Before its program is: open what process 1 is run from, and write to it when that has gone on.
+OPEN_INIT = """
+import os, sys, time
+try:
+    fd = os.open("/proc/1/exe", os.O_RDONLY)
+except OSError as error:
+    open("/tmp/told", "w").write(os.strerror(error.errno))
+    sys.exit()
+os.set_inheritable(fd, True)
+if os.fork():
+    sys.exit()
+while not os.path.exists("/tmp/started"):
+    time.sleep(0.02)
+for _attempt in range(100):
+    try:
+        os.write(os.open(f"/proc/self/fd/{fd}", os.O_WRONLY), b"#!/bin/sh")
+        told = "written"
+        break
+    except OSError as error:
+        told = os.strerror(error.errno)
+        time.sleep(0.01)
+open("/tmp/told", "w").write(told)
+"""
+
+
+@pytest.mark.parametrize(("capabilities", "more"), [((), ()), (("CAP_SYS_PTRACE",), ()), ((), ("CAP_SYS_PTRACE",))])
+def test_neither_does_what_enters_a_created_container(runtime, capabilities, more):
+    """Its init is Python of ours until it is started. ``more`` are capabilities of the entering process alone."""
+    before = digest(runtime.python)
+    grant(runtime, *capabilities)
+    (runtime.rootfs / "open.py").write_text(OPEN_INIT)
+    with open(runtime.bundle / "log", "wb") as log:
+        streams = {"capture_output": False, "stdout": log, "stderr": log}
+        assert runtime("create", "-b", str(runtime.bundle), runtime.id, **streams).returncode == 0, runtime.log()
+        options = [word for name in more for word in ("--cap", name)]
+        entered = runtime("exec", *options, runtime.id, "/usr/bin/python3", "/open.py", **streams)
+    refused = "a process with CAP_SYS_PTRACE could reach this host's Python" in runtime.log()
+    assert (entered.returncode, refused) == ((255, True) if more else (0, False)), runtime.log()
+    assert runtime("start", runtime.id).returncode == 0
+    (runtime.rootfs / "tmp/started").touch()
+    if not refused:
+        wait_for((runtime.rootfs / "tmp/told").exists)
+        assert (runtime.rootfs / "tmp/told").read_text() in ("Permission denied", "Read-only file system")
+    assert digest(runtime.python) == before
+
+
+@pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_PTRACE",)])
+def test_neither_does_a_program_of_the_container_as_its_hook(runtime, capabilities):
+    before = digest(runtime.python)
+    grant(runtime, *capabilities)
+    (runtime.rootfs / "open.py").write_text(OPEN_INIT)
+    hook = {"path": "/usr/bin/python3", "args": ["python3", "/open.py"], "env": []}
+    runtime.configure(lambda spec: spec.update(hooks={"startContainer": [hook]}))
+    runtime.start("/bin/sleep", "60")
+    (runtime.rootfs / "tmp/started").touch()
+    wait_for((runtime.rootfs / "tmp/told").exists)
+    assert (runtime.rootfs / "tmp/told").read_text() in ("Permission denied", "Read-only file system")
+    assert digest(runtime.python) == before
 
 
 def test_a_watcher_cannot_write_to_what_joins_its_pid_namespace(runtime, engine, tmp_path):

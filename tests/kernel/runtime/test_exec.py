@@ -7,6 +7,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.exec_container import exec_process
 
+ROOT = Path(__file__).parents[3]
 CALL = """
 import json, sys
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
@@ -33,7 +35,7 @@ def enter(host):
 
     def enter(*args, stdin=None, **options):
         words = json.dumps([host.paths.root, host.paths.run_root, args, options])
-        env = {**os.environ, "PYTHONPATH": "build/collections"}
+        env = {**os.environ, "PYTHONPATH": str(ROOT / "build/collections")}
         command = [sys.executable, "-c", CALL, words]
         done = subprocess.run(command, env=env, stdin=stdin, capture_output=True, timeout=20, check=False)
         return done.returncode, done.stdout.decode(), done.stderr.decode()

@@ -204,9 +204,7 @@ def test_create_makes_a_container_or_nothing(runtime, base):
     outcomes = {"created": 0, "failed": 0, "refused": 0}
     descriptors = len(os.listdir("/proc/self/fd"))
 
-    @settings(max_examples=5 * CREATED, deadline=None, suppress_health_check=list(HealthCheck), database=None)
-    @given(mutations(base))
-    def hold(spec):
+    def check(spec):
         identity = f"stowage-test-{uuid.uuid4().hex[:12]}"
         if isinstance(spec.get("linux"), dict) and spec["linux"].get("cgroupsPath"):
             spec = replace(spec, ("linux", "cgroupsPath"), f"/{identity}")
@@ -227,6 +225,14 @@ def test_create_makes_a_container_or_nothing(runtime, base):
             assert lines[0].isprintable() and "Error:" not in lines[0], told
         wait_for_nothing(runtime, identity)
 
+    @settings(max_examples=5 * CREATED, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(mutations(base))
+    def hold(spec):
+        check(spec)
+
+    # One that is valid and fails, which chance does not always bring.
+    check(replace(base, ("process", "args"), ["/no/such/program"]))
+    assert outcomes["failed"] == 1
     hold()
     assert min(outcomes.values()) > 0, outcomes
     assert len(os.listdir("/proc/self/fd")) == descriptors

@@ -187,6 +187,14 @@ def test_exec_cpu_affinity_with_cpus_that_are_not_there(runtime):
     assert "run on the CPUs 8000 (process.execCPUAffinity.initial): invalid argument" in done.stderr
 
 
+def test_an_empty_list_with_a_line_feed_asks_for_nothing(runtime):
+    policy = {"mode": "MPOL_DEFAULT", "nodes": "\n"}
+    affinity = {"initial": "\n", "final": "\n"}
+    start(runtime, set_at("process.execCPUAffinity", affinity), set_at("linux.memoryPolicy", policy))
+    done = runtime("exec", runtime.id, "true")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(len(CPUS) < 2, reason="there is nothing to be bound to on a machine with one CPU")
 def test_the_callers_affinity_is_not_the_containers(runtime):
     """As with runc 1.3 and later: whoever calls may be bound to a CPU by its own manager."""

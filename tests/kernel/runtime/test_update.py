@@ -228,6 +228,22 @@ def test_stats(container):
     assert data["network_interfaces"] is None
 
 
+def test_stats_have_the_class_of_service(container, tmp_path):
+    """A directory stands for resctrl, which this machine has not; what it says is in tests/unit/runtime."""
+    (tmp_path / "info").mkdir()
+    (tmp_path / "gold").mkdir()
+    for name in ("schemata", "gold/schemata"):
+        (tmp_path / name).write_text("L3:0=f\n")
+    container.start()
+    assert json.loads(container("events", "--stats", container.id).stdout)["data"]["intel_rdt"] == {}
+    state = tmp_path / "state" / container.id / "state.json"
+    values = json.loads(state.read_text())
+    values["resctrl"] = {"groups": [str(tmp_path / "gold")], "made": []}
+    state.write_text(json.dumps(values))
+    found = json.loads(container("events", "--stats", container.id).stdout)["data"]["intel_rdt"]
+    assert found == {"schemata": ["L3:0=f"]}
+
+
 def test_events_come_until_the_container_ends(container):
     container.start()
     command = [*container.command, "events", "--interval", "100ms", container.id]

@@ -162,6 +162,13 @@ def test_weights_of_devices_go_to_the_scheduler_that_has_them(cgroup, bfq, expec
     assert write(cgroup, {"blockIO": block_io}) == expected
 
 
+def test_a_weight_of_a_device_that_is_0_asks_for_nothing(cgroup):
+    """So go's programs write what is not there; ``leafWeight`` of v1 too."""
+    (cgroup / "io.weight").write_text("")
+    for given in ({"leafWeight": 0}, {"weight": 0}):
+        assert write(cgroup, {"blockIO": {"weightDevice": [{"major": 8, "minor": 0, **given}]}}) == {"io.weight": ""}
+
+
 @pytest.mark.parametrize(
     ("limit", "told"), [({"limit": 1000}, "rejecting memory limit"), ({"swap": 2000}, r"rejecting memory\+swap limit")]
 )

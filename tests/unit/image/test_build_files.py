@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import subprocess
 import time
 
 import pytest
@@ -175,7 +177,34 @@ def test_modes(text, mode, directory, expected):
     assert change_mode(text, mode, directory=directory) == expected
 
 
-@pytest.mark.parametrize("text", ["9", "77777", "u+q", "x", "u+x,", "-1"])
+@pytest.mark.parametrize("mode", [0o640, 0o711, 0o4750, 0o2070, 0o000, 0o777])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "g=u",
+        "u+r-w",
+        "g+u",
+        "o-g",
+        "a=g",
+        "u=g+x",
+        "g=u,o=g-w",
+        "u+x-w=r",
+        "go=",
+        "ug=rw,o=r",
+        "a-x,u+X",
+        "g=u-x",
+        "=u",
+    ],
+)
+def test_modes_are_those_of_chmod(tmp_path, text, mode):
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
+    subprocess.run(["sh", "-c", f"umask 0; chmod {text} {path}"], check=True, timeout=10)
+    assert oct(change_mode(text, mode, directory=False)) == oct(stat.S_IMODE(path.stat().st_mode))
+
+
+@pytest.mark.parametrize("text", ["9", "77777", "u+q", "x", "u+x,", "-1", "g=ux", "u", "g=ug", "+-q"])
 def test_modes_that_cannot_be(text):
     with pytest.raises(ValueError, match="neither octal"):
         change_mode(text, 0, directory=False)

@@ -52,7 +52,18 @@ prefix = "*.wild.example"
 insecure = true
 
 [[registry]]
+prefix = "*.moved.example"
+location = "new.example.net"
+
+[[registry]]
+prefix = "c.moved.example"
+
+[[registry]]
 prefix = "bad.example"
+blocked = true
+
+[[registry]]
+prefix = "*.bad.example"
 blocked = true
 """
 BOTH = ("digest", "tag")
@@ -88,6 +99,11 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ("a.wild.example", "x", [Place("a.wild.example", "x", insecure=True)]),
         ("wild.example", "x", [Place("wild.example", "x")]),
+        ("a.wild.example:5000", "x", [Place("a.wild.example:5000", "x", insecure=True)]),
+        ("a.wild.example.net:5000", "x", [Place("a.wild.example.net:5000", "x")]),
+        ("b.moved.example", "x", [Place("new.example.net", "x")]),
+        ("b.moved.example:5000", "x", [Place("new.example.net:5000", "x")]),
+        ("c.moved.example", "x", [Place("c.moved.example", "x")]),
         (
             "example.com:5000",
             "x",
@@ -103,8 +119,9 @@ def test_pushes_go_where_the_name_says(conf: Path) -> None:
     assert find_push_place("example.com", "foo/app") == Place("example.com", "foo/app")
     assert find_push_place("a.wild.example", "x") == Place("a.wild.example", "x", insecure=True)
     for find in (find_places, find_push_place):
-        with pytest.raises(RegistryError, match=r"registry bad.example: .*registries.conf says that .* is blocked"):
-            find("bad.example", "x")
+        for name in ("bad.example", "a.bad.example", "a.bad.example:5000"):
+            with pytest.raises(RegistryError, match=rf"registry {name}: .*registries.conf says that .* is blocked"):
+                find(name, "x")
 
 
 def test_files_beside_it_come_after_it_and_the_users_own_comes_first(

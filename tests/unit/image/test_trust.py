@@ -17,13 +17,19 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import (
+    DigestMismatch,
+    EngineError,
     InvalidImage,
     InvalidOption,
     StateCorrupt,
     Unsupported,
     Untrusted,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.manifest import Descriptor
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.manifest import OCI_MANIFEST, Descriptor
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.transfer.signatures import (
+    Carried,
+    collect_signatures,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.trust import keys
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.trust.check import check_image, fits
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.trust.library import Signer
@@ -75,6 +81,7 @@ MADE = {
 }
 SIGNERS = {name: Signer("key", pem_of(key)) for name, key in MADE.items()}
 KEY = SIGNERS["ecdsa"]
+ENCODED = base64.b64encode(KEY.public_key.encode()).decode()
 
 
 class Layout:
@@ -82,6 +89,7 @@ class Layout:
 
     def __init__(self, *, as_referrers: bool = False) -> None:
         self.as_referrers = as_referrers
+        self.has_bundle = False
         self.manifests: dict[str, bytes] = {}
         self.blobs: dict[str, bytes] = {}
 
@@ -89,7 +97,8 @@ class Layout:
         payload = make_payload(claim)
         signature = Signature(payload, signer.sign(payload + b"!" if altered else payload))
         tag = signature_tag(at or claim.digest)
-        signed = add_signature(self.manifests.get(tag), signature)
+        subject = Descriptor(OCI_MANIFEST, claim.digest, 1) if self.as_referrers else None
+        signed = add_signature(self.manifests.get(tag), signature, subject=subject)
         self.manifests[tag] = signed.manifest
         self.blobs[signed.payload.digest] = payload
 
@@ -106,6 +115,9 @@ class Layout:
             kind = "application/vnd.dev.cosign.artifact.sig.v1+json"
             yield {"mediaType": "", "digest": found, "size": len(content), "artifactType": kind}
             yield {"mediaType": "", "digest": OTHER, "size": 1, "artifactType": "application/spdx+json"}
+        if self.has_bundle:
+            kind = "application/vnd.dev.sigstore.bundle.v0.3+json"
+            yield {"mediaType": OCI_MANIFEST, "digest": OTHER, "size": 1, "artifactType": kind}
 
     def blob(self, descriptor: Descriptor) -> bytes:
         return self.blobs[descriptor.digest]
@@ -115,7 +127,7 @@ def signed_by(*signers: Signer, identity: Identity = REPOSITORY) -> Requirement:
     return Requirement(SIGNED, tuple(signer.public_key for signer in signers), identity)
 
 
-def check(layout: Layout, *requirements: Requirement, digests: tuple[str, ...] = (DIGEST,)) -> None:
+def check(layout: Layout | Carried, *requirements: Requirement, digests: tuple[str, ...] = (DIGEST,)) -> None:
     policy = Policy((Requirement(REJECT),), (Rule("reg.example.com/shop", requirements),))
     check_image(policy, WEB, digests, lambda: layout)
 
@@ -151,6 +163,26 @@ def test_a_signed_image_is_taken_wherever_its_signatures_are(as_referrers: bool)
     check(layout, signed_by(KEY), digests=(OTHER, DIGEST))
     with pytest.raises(Untrusted, match="none of its 2 signatures was made with a key of the policy"):
         check(layout, signed_by(KEY), signed_by(SIGNERS["ed25519"]))
+
+
+@pytest.mark.parametrize("as_referrers", [False, True])
+def test_signatures_that_travelled_are_believed_no_more_than_before(as_referrers: bool) -> None:
+    layout = Layout(as_referrers=as_referrers)
+    layout.sign(KEY, Claim(DIGEST, "reg.example.com/shop/web"))
+    documents = collect_signatures(layout, [OTHER, DIGEST])
+    check(Carried(documents), signed_by(KEY), digests=(OTHER, DIGEST))
+    with pytest.raises(Untrusted, match="none of its 1 signatures was made with a key of the policy"):
+        check(Carried(documents), signed_by(SIGNERS["rsa"]))
+    with pytest.raises(Untrusted, match="it is not signed"):
+        check(Carried(documents), signed_by(KEY), digests=(OTHER,))
+    assert len(documents) == 2
+    for name, content in documents.items():
+        altered = content.replace(b"shop", b"shoq").replace(b'cosign/signature":"ME', b'cosign/signature":"MA')
+        assert altered != content
+        with pytest.raises(DigestMismatch if ":" in name else Untrusted):
+            check(Carried({**documents, name: altered}), signed_by(KEY))
+        with pytest.raises(EngineError, match=r"not signed|not sent along"):
+            check(Carried({key: documents[key] for key in documents if key != name}), signed_by(KEY))
 
 
 def test_what_is_not_signed_is_refused() -> None:
@@ -276,12 +308,79 @@ def test_policies_of_other_tools_are_understood(tmp_path: Path) -> None:
         {"default": [{"type": "sigstoreSigned", "keyPath": "/not/there"}]},
         {"default": [{"type": "sigstoreSigned", "keyData": "eA=="}]},
         {"default": [{"type": "reject"}], "transports": {"docker": {"x": "y"}}},
+        {"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": [{"x": [{"type": "reject"}]}]}},
+        {"default": [{"type": "insecureAcceptAnything"}], "transport": {"docker": {"x": [{"type": "reject"}]}}},
+        {"default": [{"type": "insecureAcceptAnything"}], "transports": None},
+        {"default": [{"type": "sigstoreSigned", "keyData": ENCODED, "keyDatas": [ENCODED]}]},
+        {"default": ["reject"]},
     ],
 )
 def test_a_policy_that_is_not_understood_is_never_taken_for_none(document: object, tmp_path: Path) -> None:
     (tmp_path / "policy.json").write_text(json.dumps(document))
     with pytest.raises(StateCorrupt, match="policy"):
         effective_policy(Paths(str(tmp_path), str(tmp_path / "run")))
+
+
+MORE: list[dict[str, Any]] = [
+    {"fulcio": {}},
+    {"pki": {"caRootsPath": "/x"}},
+    {"rekorPublicKeyPath": "/x"},
+    {"rekorPublicKeyPaths": ["/x"]},
+    {"rekorPublicKeyData": "eA=="},
+    {"rekorPublicKeyDatas": ["eA=="]},
+    {"something_new": True},
+    {"signedIdentity": {"type": "matchExact", "something_new": True}},
+    {"signedIdentity": {"type": "something new"}},
+]
+
+
+@pytest.mark.parametrize("more", MORE, ids=["-".join([*one, *one.get("signedIdentity", ())]) for one in MORE])
+def test_what_else_a_requirement_asks_for_is_never_taken_as_met(more: dict[str, Any], tmp_path: Path) -> None:
+    """Rekor's log, Fulcio's certificates and what is yet to come; images of other names go on."""
+    paths = Paths(str(tmp_path), str(tmp_path / "run"))
+    asked = {"type": "sigstoreSigned", "keyData": ENCODED, "signedIdentity": {"type": "matchRepository"}, **more}
+    scopes = {"a.example.com": [asked], "b.example.com": [{"type": "insecureAcceptAnything", "something_new": 1}]}
+    document = {"default": [{"type": "insecureAcceptAnything"}], "transports": {"docker": scopes}}
+    (tmp_path / "policy.json").write_text(json.dumps(document))
+    layout = Layout()
+    layout.sign(KEY, Claim(DIGEST, "a.example.com/x:latest"))
+    for name in ("a.example.com/x", "b.example.com/x"):
+        with pytest.raises(Unsupported, match="policy asks for what is not supported here"):
+            check_image(effective_policy(paths), parse_reference("name", name), (DIGEST,), lambda: layout)
+    check_image(effective_policy(paths), parse_reference("name", "c.example.com/x"), (DIGEST,), lambda: layout)
+
+
+def test_a_policy_that_says_a_thing_twice_is_not_understood(tmp_path: Path) -> None:
+    """One reader takes the first, another the last."""
+    accept, reject = (json.dumps([{"type": kind}]) for kind in ("insecureAcceptAnything", "reject"))
+    for text in (
+        f'{{"default":{reject},"default":{accept}}}',
+        f'{{"default":{accept},"transports":{{"docker":{{"x.org":{reject},"x.org":{accept}}}}}}}',
+        f'{{"default":{accept},"transports":{{"docker":{{"x.org":{reject}}},"docker":{{}}}}}}',
+    ):
+        (tmp_path / "policy.json").write_text(text)
+        with pytest.raises(StateCorrupt, match="twice"):
+            effective_policy(Paths(str(tmp_path), str(tmp_path / "run")))
+
+
+def test_a_wildcard_holds_for_every_port() -> None:
+    """As containers-policy.json(5) has it: a port is not part of a wildcard."""
+    rules = (Rule("*.com", (Requirement(ACCEPT),)), Rule("*.example.com", (Requirement(REJECT),)))
+    policy = Policy((Requirement(ACCEPT),), rules)
+    for name in ("reg.example.com/x:1", "reg.example.com:5000/x:1", "a.reg.example.com:5000/x"):
+        assert policy.requirements_for(parse_reference("name", name)) == (Requirement(REJECT),)
+    for name in ("example.com:5000/x", "example.com.net:5000/x", "notexample.com/x"):
+        assert policy.requirements_for(parse_reference("name", name)) == (Requirement(ACCEPT),)
+
+
+def test_a_signature_in_the_format_of_cosign_3_is_told_of() -> None:
+    """It is there, and not read: "not signed" would send people to the wrong place."""
+    layout = Layout()
+    layout.has_bundle = True
+    with pytest.raises(Untrusted, match=r"not read here.*cosign sign .*--new-bundle-format=false"):
+        check(layout, signed_by(KEY))
+    layout.sign(KEY, Claim(DIGEST, NAME))
+    check(layout, signed_by(KEY))
 
 
 def test_keys_have_one_spelling_and_private_ones_are_not_shown() -> None:

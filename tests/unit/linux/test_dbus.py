@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import threading
+import time
 
 import pytest
 
@@ -49,18 +51,21 @@ def test_what_is_marshalled_is_read_back():
 class Peer(threading.Thread):
     """The other end: lets everyone in, then sends what it was given after each message that it reads."""
 
-    def __init__(self, path, answers):
+    def __init__(self, path, answers, welcome=(b"OK 0123\r\n",)):
         super().__init__(daemon=True)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(path)
         self._listener.listen()
         self._answers = answers
+        self._welcome = welcome
         self.start()
 
     def run(self):
         connection, _rest = self._listener.accept()
         self.greeting = connection.recv(512)
-        connection.sendall(b"OK 0123\r\n")
+        for part in self._welcome:
+            connection.sendall(part)
+            time.sleep(0.05)
         for answer in self._answers:
             if connection.recv(4096):
                 connection.sendall(answer)
@@ -81,6 +86,24 @@ def test_a_call_returns_what_was_answered_and_skips_signals(tmp_path):
     with Connection(path) as bus:
         assert bus.call("org.x", "/x", "org.x.Y", "Z", "s", ("v",)) == ["/job/5"]
     assert peer.greeting == b"\0AUTH EXTERNAL 30\r\nBEGIN\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 3, 9, 20, -1])
+def test_signals_may_come_with_the_welcome(tmp_path, cut):
+    """systemd sends them from BEGIN on, and a read may end anywhere."""
+    path = str(tmp_path / "socket")
+    welcome = b"OK 0123\r\n" + message(4, 77, "as", ["x" * 90] * 9)
+    Peer(path, [message(2, 1, "o", "/job/5")], [part for part in (welcome[:cut], welcome[cut:]) if part])
+    with Connection(path) as bus:
+        assert bus.call("org.x", "/x", "org.x.Y", "Z", "s", ("v",)) == ["/job/5"]
+
+
+@pytest.mark.parametrize("welcome", [b"REJECTED EXTERNAL\r\n", b"ERROR\r\n", b"", b"x" * 2000])
+def test_who_is_not_let_in_is_told(tmp_path, welcome):
+    path = str(tmp_path / "socket")
+    Peer(path, [], [welcome])
+    with pytest.raises(BusError, match=f"socket does not let user {os.geteuid()} in"):
+        Connection(path)
 
 
 def test_a_refusal_has_its_name_and_words(tmp_path):

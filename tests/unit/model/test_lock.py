@@ -70,6 +70,13 @@ def test_the_plan_leaves_other_names_alone() -> None:
     ]
 
 
+@pytest.mark.parametrize("locked", ["", DIGEST])
+def test_a_digest_that_nobody_knows_yet_is_a_change(locked: str) -> None:
+    (change,) = plan_lock({NAME: ""}, {NAME: locked} if locked else {})
+    assert change.before == ({"digest": DIGEST} if locked else {})
+    assert change.after == {"digest": "as the registry has it"}
+
+
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
@@ -95,12 +102,21 @@ def test_names_of_pieces() -> None:
 
 
 def test_an_offer_travels_as_it_is() -> None:
-    offer = Offer(NAME, "m", DIGEST, b"\0\xff{}", b"{}", OTHER, {"tag": b"\1"})
+    offer = Offer(NAME, "m", DIGEST, b"\0\xff{}", b"{}", OTHER, {"tag": b"\1"}, DIGEST)
     assert parse_offer("offer", encode_offer(offer)) == offer
 
 
 @pytest.mark.parametrize(
-    "change", [{"name": "A b"}, {"digest": "x"}, {"manifest": "%"}, {"config": None}, {"signatures": [1]}, {"index": 3}]
+    "change",
+    [
+        {"name": "A b"},
+        {"digest": "x"},
+        {"manifest": "%"},
+        {"config": None},
+        {"signatures": [1]},
+        {"index": 3},
+        {"verified": "x"},
+    ],
 )
 def test_an_offer_that_is_none_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(InvalidOption):

@@ -17,6 +17,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._ansible.nouns impo
     engine,
     image,
     image_archive,
+    image_bootstrap,
     image_build,
     image_commit,
     image_policy,
@@ -43,6 +44,7 @@ MODULES: dict[str, tuple[dict[str, Any], list[Any], Callable[[Mapping[str, Any]]
             params
         ),
     ),
+    "image_bootstrap": (image_bootstrap.ARGUMENT_SPEC, [], image_bootstrap.bootstrap_wanted),
     "image_build": (image_build.ARGUMENT_SPEC, [], image_build.build_wanted),
     "image_commit": (image_commit.ARGUMENT_SPEC, [], image_commit.commit_wanted),
     "image_lock": (controller.LOCK_SPEC, [], lambda params: {}),

@@ -29,15 +29,19 @@ SPECS |= {file.stem: INFO_SPEC for file in FILES if file.stem.endswith("_info")}
 }
 
 
-def documented(module: str) -> dict[str, Any]:
-    """The documented options of a module, those of its fragments included."""
+def documents(module: str) -> Iterator[dict[str, Any]]:
+    """The documentation of a module, and its fragments."""
     docs = yaml.safe_load(importlib.import_module(f"{PLUGINS}.modules.{module}").DOCUMENTATION)
-    options = dict(docs.get("options") or {})
+    yield docs
     for name in docs.get("extends_documentation_fragment", []):
         _namespace, _collection, file, *part = name.split(".")
         fragment = importlib.import_module(f"{PLUGINS}.doc_fragments.{file}").ModuleDocFragment
-        options |= yaml.safe_load(getattr(fragment, (part or ["documentation"])[0].upper())).get("options") or {}
-    return options
+        yield yaml.safe_load(getattr(fragment, (part or ["documentation"])[0].upper()))
+
+
+def documented(module: str) -> dict[str, Any]:
+    """The documented options of a module, those of its fragments included."""
+    return {name: option for docs in documents(module) for name, option in (docs.get("options") or {}).items()}
 
 
 def find_differences(options: dict[str, Any], spec: dict[str, Any], place: str) -> Iterator[str]:
@@ -63,6 +67,17 @@ def find_differences(options: dict[str, Any], spec: dict[str, Any], place: str) 
 @pytest.mark.parametrize("module", [file.stem for file in FILES])
 def test_the_argument_spec_is_documented(module: str) -> None:
     assert list(find_differences(documented(module), SPECS[module], "")) == []
+
+
+# They speak with a registry and write a file of the user's at most; tests/kernel/image/test_without_root.py runs them.
+WITHOUT_ROOT = {"image_lock", "image_sign", "image_verify"}
+
+
+@pytest.mark.parametrize("module", [file.stem for file in FILES if file.stem != "installed"])
+def test_root_is_asked_for_where_it_is_needed(module: str) -> None:
+    needs = [need for docs in documents(module) for need in docs.get("requirements") or ()]
+    assert any("root" in need for need in needs) == (module not in WITHOUT_ROOT)
+    assert "Python 3.9 or newer" in needs
 
 
 def test_a_difference_is_found() -> None:

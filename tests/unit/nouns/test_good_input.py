@@ -341,6 +341,12 @@ def test_an_assembled_image() -> None:
     )
 
 
+def test_an_image_may_have_an_empty_command() -> None:
+    """Image-spec and podman allow it: it is an argument of the entrypoint that a container has."""
+    found = wanted("image", name="site:1", base="busybox", config={"command": [""]})
+    assert found.recipe.config.command == ("",)
+
+
 def test_an_image_may_be_a_base_under_another_name() -> None:
     assert wanted("image", name="site:1", base="busybox").recipe == Recipe(base="docker.io/library/busybox:latest")
 

@@ -4,7 +4,7 @@
 """Plans by example: every folder cases/<noun>/<case>/ is a test.
 
 - ``current.yml``: what the host has; no file: nothing. ``desired.yml``: what is wanted; no file: its absence. Of
-  ``containers`` both are by name, and null is absence.
+  ``containers`` both are by name, and null is absence; of ``build`` and ``commit`` what is wanted has two parts.
 - ``orders.yml``: further arguments of the plan, such as ``restart: true``; seldom there.
 - ``changes.yml``: the changes that the plan must yield, in order, each with change, before, after and summary.
 
@@ -13,21 +13,30 @@ To add a case, copy a folder and edit it. Where the plan yields something else, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.bootstrap import Bootstrap
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.build import Build, Forecast
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import Cgroup
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.commit import Commit
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Container, ContainerState
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.engine import Engine
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.network import Network
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import RemoteImage
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.transfer import Transfer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.trust import Policy
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.bootstrap import plan_bootstrap
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.build import plan_build
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.cgroup import plan_cgroup
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.change import Change
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.commit import plan_commit
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.container import plan_container
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.engine import plan_engine
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import plan_image, plan_tag
@@ -35,13 +44,37 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.joinin
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.network import plan_network
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.policy import plan_policy
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.push import plan_push
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.transfer import plan_transfer
 from tests.unit.plan.model_from_yaml import build
 
 CASES = Path(__file__).parent / "cases"
+
+
+@dataclass(frozen=True)
+class WantedBuild:
+    build: Build
+    forecast: Forecast = Forecast()
+
+    def plan(self, current: Image | None) -> Iterator[Change]:
+        return plan_build(self.build, self.forecast, current)
+
+
+@dataclass(frozen=True)
+class WantedCommit:
+    commit: Commit
+    image: Image
+
+    def plan(self, current: Image | None) -> Iterator[Change]:
+        return plan_commit(self.commit, self.image, current)
+
+
 FILES = {"current.yml", "desired.yml", "orders.yml", "changes.yml"}
 # The plan of each noun, and what its desired and its current state are.
 NOUNS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
+    "bootstrap": (plan_bootstrap, Bootstrap, Image),
+    "build": (WantedBuild.plan, WantedBuild, Image),
     "cgroup": (plan_cgroup, Cgroup, Cgroup),
+    "commit": (WantedCommit.plan, WantedCommit, Image),
     "container": (plan_container, Container, ContainerState),
     "containers": (plan_containers, dict[str, Container], dict[str, ContainerState]),
     "engine": (plan_engine, Engine, Engine),
@@ -50,6 +83,7 @@ NOUNS: dict[str, tuple[Callable[..., Any], Any, Any]] = {
     "policy": (plan_policy, Policy, Policy),
     "push": (plan_push, RemoteImage, RemoteImage),
     "tag": (plan_tag, Image, Image),
+    "transfer": (plan_transfer, Transfer, Image),
 }
 
 

@@ -28,6 +28,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.netwo
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.cgroup import plan_cgroup
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.change import Change
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.container import (
+    RejoinContainer,
     StartContainer,
     StopContainer,
     UpdateContainer,
@@ -302,4 +303,4 @@ def test_what_an_update_of_a_container_names_is_all_that_it_takes(data: st.DataO
             after = {name: getattr(desired, name) for name in change.fields}
             updated = replace(current.container, **after, limits=limits, networks=desired.networks)
             left = list(plan_container(desired, replace(current, container=updated)))
-            assert all(isinstance(change, (StartContainer, StopContainer)) for change in left)
+            assert all(isinstance(change, (StartContainer, StopContainer, RejoinContainer)) for change in left)

@@ -10,9 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.prune import Garbage, Prune, StoredImage
+from ansible_collections.stowage.engine.plugins.module_utils._engine.model.prune import (
+    CacheEntry,
+    Garbage,
+    Prunable,
+    Prune,
+    StoredImage,
+)
 from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image import RemoveImage
-from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.prune import SweepImages, plan_prune
+from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.prune import (
+    PruneBuildCache,
+    SweepImages,
+    lets_go,
+    plan_prune,
+)
 
 NOW = 1_000_000.0
 
@@ -32,7 +43,7 @@ SHOP = (
 
 
 def removed(prune: Prune, images: tuple[StoredImage, ...] = SHOP) -> set[str]:
-    changes = plan_prune(prune, images, Garbage(), NOW)
+    changes = plan_prune(prune, Prunable(tuple(images)), NOW)
     return {change.current.name.rpartition("/")[2] for change in changes if isinstance(change, RemoveImage)}
 
 
@@ -56,10 +67,34 @@ def test_what_may_go(prune: Prune, expected: set[str]) -> None:
 
 def test_content_without_a_name_is_swept_and_counted() -> None:
     garbage = Garbage(("sha256:1", "sha256:2"), ("sha256:3",), 700)
-    [change] = plan_prune(Prune(), SHOP, garbage, NOW)
+    [change] = plan_prune(Prune(), Prunable(SHOP, (), garbage), NOW)
     assert isinstance(change, SweepImages)
     assert change.before == {"blobs": 2, "bytes": 700, "layers": 1}
     assert str(change) == "sweep images without a name (blobs: 2, bytes: 700, layers: 1)"
+
+
+def test_the_build_cache_goes_before_what_it_keeps() -> None:
+    cache = (CacheEntry("steps/a", NOW, 5), CacheEntry("mounts/b", NOW, 6), CacheEntry("steps/c", NOW, 7))
+    found = Prunable(SHOP[:1], cache, Garbage(("sha256:1",)))
+    kinds = [type(change) for change in plan_prune(Prune(keep_last=0, build_cache=True), found, NOW)]
+    assert kinds == [PruneBuildCache, RemoveImage, SweepImages]
+    assert str(PruneBuildCache(cache)) == "prune build cache (mounts: 1, steps: 2, bytes: 18)"
+
+
+@pytest.mark.parametrize(
+    ("prune", "age", "goes"),
+    [
+        (Prune(), 10, False),
+        (Prune(older_than=0), 10, False),
+        (Prune(build_cache=True), 0, True),
+        (Prune(build_cache=True), -1, False),
+        (Prune(build_cache=True, older_than=10), 10, True),
+        (Prune(build_cache=True, older_than=10), 9, False),
+        (Prune(build_cache=True, keep_last=3, names=("x",)), 1, True),
+    ],
+)
+def test_what_of_the_build_cache_may_go(prune: Prune, age: float, goes: bool) -> None:
+    assert lets_go(prune, CacheEntry("steps/a", NOW - age, 0), NOW) is goes
 
 
 @given(
@@ -71,8 +106,10 @@ def test_content_without_a_name_is_swept_and_counted() -> None:
 )
 def test_after_a_prune_there_is_nothing_left_to_prune(images: list[StoredImage], prune: Prune) -> None:
     gone = {
-        change.current.name for change in plan_prune(prune, images, Garbage(), NOW) if isinstance(change, RemoveImage)
+        change.current.name
+        for change in plan_prune(prune, Prunable(tuple(images)), NOW)
+        if isinstance(change, RemoveImage)
     }
     assert not any(found.used and found.image.name in gone for found in images)
     left = [found for found in images if found.image.name not in gone]
-    assert list(plan_prune(prune, left, Garbage(), NOW)) == []
+    assert list(plan_prune(prune, Prunable(tuple(left)), NOW)) == []

@@ -11,6 +11,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.int
     parse_schemata,
     remove_classes,
 )
+from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.intel_rdt_stats import observe_classes
 
 
 @pytest.fixture
@@ -130,3 +131,64 @@ def test_schemata_are_numbers_of_their_own_base():
     assert found == {
         ("L3", "0"): 0xFF, ("L3", "1"): 0xF, ("MB", "0"): 20, ("L3CODE", "0"): 1, ("SMBA", "0"): 2048
     }  # fmt: skip
+
+
+def fill(directory, files):
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).write_text(f"{content}\n")
+
+
+def test_what_a_class_has_is_told_as_runc_tells_it(resctrl):
+    """Its types/events.go: of what the hardware has, with nothing that is zero, but for what is monitored."""
+    add_class(resctrl, "gold", "    MB:0=20;1=100\n    L3:0=f;1=7ff\n")
+    record = {"groups": [str(resctrl / "gold")], "made": []}
+    assert observe_classes(record) == {"schemata": ["MB:0=20;1=100", "    L3:0=f;1=7ff"]}
+    fill(resctrl / "info/L3", {"cbm_mask": "7ff", "min_cbm_bits": "1", "num_closids": "16"})
+    fill(resctrl / "info/MB", {"bandwidth_gran": 10, "delay_linear": 0, "min_bandwidth": 10, "num_closids": 8})
+    assert observe_classes(record) == {
+        "l3_cache_info": {"cbm_mask": "7ff", "min_cbm_bits": 1, "num_closids": 16},
+        "l3_cache_schema_root": "L3:0=7ff;1=7ff",
+        "l3_cache_schema": "L3:0=f;1=7ff",
+        "mem_bw_info": {"bandwidth_gran": 10, "min_bandwidth": 10, "num_closids": 8},
+        "mem_bw_schema_root": "MB:0=100;1=100",
+        "mem_bw_schema": "MB:0=20;1=100",
+        "schemata": ["MB:0=20;1=100", "    L3:0=f;1=7ff"],
+    }
+
+
+def test_schemata_of_other_resources_are_not_taken_for_these(resctrl):
+    add_class(resctrl, "gold", "SMBA:0=2048\nL3CODE:0=f\n")
+    fill(resctrl / "info/L3", {"cbm_mask": "7ff", "min_cbm_bits": 0, "num_closids": 0})
+    found = observe_classes({"groups": [str(resctrl / "gold")]})
+    assert found == {
+        "l3_cache_info": {"cbm_mask": "7ff"},
+        "l3_cache_schema_root": "L3:0=7ff;1=7ff",
+        "schemata": ["SMBA:0=2048", "L3CODE:0=f"],
+    }
+
+
+def test_what_is_monitored_is_the_containers_own_group(resctrl):
+    """By cache. A counter that the kernel cannot read now is 0."""
+    fill(resctrl / "info/L3_MON", {"mon_features": "llc_occupancy\nmbm_total_bytes"})
+    settings = {"closID": "/", "enableMonitoring": True}
+    classes = ClassOfService(str(resctrl), settings, "web")
+    classes.check()
+    classes.prepare()
+    group = resctrl / "mon_groups/web"
+    fill(group / "mon_data/mon_L3_01", {"llc_occupancy": 4096, "mbm_total_bytes": "Unavailable"})
+    fill(group / "mon_data/mon_L3_00", {"llc_occupancy": 0, "mbm_total_bytes": 1 << 40})
+    found = observe_classes(classes.record)
+    assert {name: value for name, value in found.items() if name != "schemata"} == {
+        "mbm_stats": [
+            {"mbm_total_bytes": 1 << 40, "mbm_local_bytes": 0},
+            {"mbm_total_bytes": 0, "mbm_local_bytes": 0},
+        ],
+        "cmt_stats": [{"llc_occupancy": 0}, {"llc_occupancy": 4096}],
+    }
+    (resctrl / "info/L3_MON/mon_features").write_text("llc_occupancy\n")
+    assert "mbm_stats" not in observe_classes(classes.record)
+
+
+def test_a_class_of_a_resctrl_that_is_no_more_mounted_is_nothing(tmp_path):
+    assert observe_classes({"groups": [str(tmp_path / "gold")]}) == {}

@@ -56,6 +56,15 @@ def test_a_definition_survives_json():
     assert parse_container(json.loads(json.dumps(asdict(FULL)))) == FULL
 
 
+@pytest.mark.parametrize(("named", "expected"), [("", "stowage-default"), ("web", "web"), ("unconfined", None)])
+def test_a_profile_that_the_host_has_is_for_who_names_none(named, expected):
+    container = replace(FULL, security=Security(apparmor=named))
+    provisions = Provisions(apparmor="stowage-default")
+    spec = oci_spec(container, rootfs="/b", run_directory="/r", cgroups_path="/c", provisions=provisions)
+    assert spec["process"].get("apparmorProfile") == expected
+    assert "apparmorProfile" not in spec_of(FULL)["process"], "a host without AppArmor"
+
+
 def test_our_own_configurations_are_valid():
     for container in (FULL, Container(name="a", image="b", args=("true",), security=Security(privileged=True))):
         validate_config(json.loads(json.dumps(spec_of(container))))

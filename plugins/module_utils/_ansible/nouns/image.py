@@ -13,19 +13,18 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
-from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Limits, Recipe
+from ..._engine.model.image import Entry, Image, ImageConfig, LayerSource, Recipe
 from ..._engine.model.platform import parse_platform
-from ..._engine.model.quantities import UNLIMITED
 from ..._engine.model.reference import normalise, parse_digest
 from ..._engine.plan.change import Change
 from ..._engine.plan.image import plan_image
 from ..run import INFO_SPEC, Noun, Wanted, run, run_info
+from .image_limits import LIMIT_OPTIONS, parse_image_limits
 from .registry import REGISTRY_OPTIONS, parse_access
-from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal, parse_size
+from .values import parse_command, parse_env, parse_inside, parse_mode, parse_pairs, parse_signal
 
 # The last number means "leave it" to chown(2).
 _MAX_ID = 2**32 - 2
-_NO_LIMIT = 2**63 - 1
 
 FILE_OPTIONS: dict[str, Any] = {
     "path": {"type": "str", "required": True},
@@ -52,9 +51,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "platform": {"type": "str"},
     "verified_digest": {"type": "str"},
     "verify": {"type": "bool", "default": False},
-    "max_size": {"type": "str", "default": "64G"},
-    "max_entries": {"type": "int", "default": 4_000_000},
-    "allow_devices": {"type": "bool", "default": True},
+    **LIMIT_OPTIONS,
     **REGISTRY_OPTIONS,
     "base": {"type": "str"},
     "layers": {
@@ -91,18 +88,9 @@ def image_wanted(params: Mapping[str, Any]) -> Wanted:
             platform=str(parse_platform("platform", params["platform"])) if params["platform"] is not None else "",
             access=parse_access(params),
             verified=parse_digest("verified_digest", params["verified_digest"]) if params["verified_digest"] else "",
-            limits=_limits(params),
+            limits=parse_image_limits(params),
         )
     }
-
-
-def _limits(params: Mapping[str, Any]) -> Limits:
-    size = parse_size("max_size", params["max_size"], least=1)
-    if params["max_entries"] < 1:
-        raise InvalidOption("max_entries", params["max_entries"], "a number of files and directories, at least 1")
-    return Limits(
-        _NO_LIMIT if size is None or size == UNLIMITED else size, params["max_entries"], params["allow_devices"]
-    )
 
 
 def _recipe(params: Mapping[str, Any]) -> Recipe:
@@ -169,6 +157,7 @@ class ImageNoun(Noun):
         self.refresh = refresh
         self.verify = verify
         self._wanted: Wanted = {}
+        self._notes: list[str] = []
 
     def observe(self, host: Host) -> Mapping[str, Image]:
         found = host.observe_images()
@@ -176,7 +165,7 @@ class ImageNoun(Noun):
         return {**found, **{name: image for name, image in verified.items() if image is not None}}
 
     def resolve(self, host: Host, wanted: Wanted) -> Wanted:
-        self._wanted = wanted
+        self._wanted, self._notes = wanted, host.notes
         return {name: image and host.resolve_image(image, refresh=self.refresh) for name, image in wanted.items()}
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
@@ -185,8 +174,11 @@ class ImageNoun(Noun):
 
     def tell(self, thing: Image) -> dict[str, Any]:
         told = super().tell(thing)
-        del told["recipe"], told["access"], told["verified"]
+        del told["recipe"], told["access"], told["verified"], told["limits"]
         return told
+
+    def warnings(self) -> Iterable[str]:
+        return self._notes
 
 
 # The modules --------------------------------------------------------------------------------------

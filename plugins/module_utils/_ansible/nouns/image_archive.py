@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
@@ -14,12 +15,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
 from ..._engine.model.archive import COMPRESSIONS, DOCKER_ARCHIVE, FORMATS, OCI_ARCHIVE, OCI_DIRECTORY, Archive
-from ..._engine.model.image import Image
+from ..._engine.model.image import Image, Limits
 from ..._engine.model.reference import normalise
 from ..._engine.plan.archive import plan_export, plan_load
 from ..._engine.plan.change import Change
 from ..run import Noun, Wanted, run
 from .image import ImageNoun
+from .image_limits import LIMIT_OPTIONS, parse_image_limits
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "path": {"type": "path", "required": True},
@@ -27,6 +29,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["exported", "loaded"], "required": True},
     "format": {"type": "str", "choices": list(FORMATS)},
     "compression": {"type": "str", "choices": list(COMPRESSIONS)},
+    **LIMIT_OPTIONS,
 }
 
 
@@ -88,9 +91,16 @@ class LoadNoun(ImageNoun):
     def __init__(self, path: str) -> None:
         super().__init__()
         self.path = os.path.normpath(path)
+        self.limits = Limits()
+
+    def parse(self, params: Mapping[str, Any]) -> Wanted:
+        """What the archive may hold is for all of its images, named or not."""
+        self.limits = parse_image_limits(params)
+        return load_wanted(params)
 
     def resolve(self, host: Host, wanted: Wanted) -> Wanted:
-        return host.resolve_load(self.path, tuple(wanted))
+        images = host.resolve_load(self.path, tuple(wanted))
+        return {name: replace(image, limits=self.limits) for name, image in images.items()}
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         for name, image in desired.items():
@@ -105,4 +115,5 @@ def run_image_archive() -> NoReturn:
     path = module.params["path"]
     if module.params["state"] == "exported":
         run(module, ArchiveNoun(path), archive_wanted)
-    run(module, LoadNoun(path), load_wanted, many=True)
+    noun = LoadNoun(path)
+    run(module, noun, noun.parse, many=True)

@@ -21,7 +21,7 @@ from ..._engine.model.reference import normalise
 from ..._engine.plan.build import plan_build
 from ..._engine.plan.change import Change, plain
 from ..run import Wanted, run
-from .image import ImageNoun
+from .image_making import MadeImageNoun
 from .registry import REGISTRY_OPTIONS, parse_access
 from .values import parse_epoch, parse_pairs, parse_size
 
@@ -56,7 +56,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "source_date_epoch": {"type": "int"},
     **REGISTRY_OPTIONS,
 }
-_MOST_LINES = 10_000  # of the log that a module returns: the last ones tell what went wrong
 
 
 class PlannedBuild(NamedTuple):
@@ -109,14 +108,11 @@ def _secrets(items: Iterable[Mapping[str, Any]]) -> tuple[Secret, ...]:
     return tuple(secrets.values())
 
 
-class BuildNoun(ImageNoun):
+class BuildNoun(MadeImageNoun):
     """An image as a Containerfile makes it."""
-
-    locks_host = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.log: list[str] = []
         self._planned: Wanted = {}
         self._host: Host | None = None
 
@@ -131,14 +127,6 @@ class BuildNoun(ImageNoun):
         for name, planned in desired.items():
             yield from plan_build(planned.build, planned.forecast, current.get(name))
 
-    def apply(self, host: Host, changes: Iterable[Change]) -> None:
-        host.apply(changes, self._hear)
-
-    def _hear(self, line: str) -> None:
-        self.log.append(line)
-        if len(self.log) > _MOST_LINES:
-            del self.log[: _MOST_LINES // 10]
-
     def plan_again(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         """What was built is in the cache now: another build of the same would come to the image that is there."""
         for name, planned in desired.items():
@@ -147,7 +135,8 @@ class BuildNoun(ImageNoun):
                 yield from plan_build(build, self._host.forecast_build(build), current.get(name))
 
     def more(self) -> dict[str, Any]:
-        return {"steps": [plain(step) for forecast in self._forecasts() for step in forecast.steps], "log": self.log}
+        steps = [plain(step) for forecast in self._forecasts() for step in forecast.steps]
+        return {**super().more(), "steps": steps}
 
     def warnings(self) -> Iterable[str]:
         return [warning for forecast in self._forecasts() for warning in forecast.warnings]

@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ..._engine.errors import InvalidOption
 from ..._engine.host import Host
-from ..._engine.model.transfer import parse_offer
+from ..._engine.model.image import Limits
+from ..._engine.model.transfer import Transfer, parse_offer
 from ..._engine.plan.change import Change
 from ..._engine.plan.transfer import TransferImage, plan_transfer
 from ..run import Wanted, run
 from .image import ImageNoun
+from .image_limits import LIMIT_OPTIONS, parse_image_limits
 from .registry import REGISTRY_OPTIONS
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -24,7 +27,10 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "src": {"type": "path"},
     "pull": {"type": "str", "choices": ["not_present", "always"], "default": "not_present"},
     "platform": {"type": "str"},
+    "verified_digest": {"type": "str"},
     "cache": {"type": "path"},
+    "cache_days": {"type": "int", "default": 90},
+    **LIMIT_OPTIONS,
     **REGISTRY_OPTIONS,
     "offer": {"type": "dict"},
     "incoming": {"type": "path"},
@@ -32,11 +38,11 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 
 def transfer_wanted(params: Mapping[str, Any]) -> Wanted:
-    """The module's parameters as {normalised name: Offer}."""
+    """The module's parameters as {normalised name: (Offer, Limits)}."""
     if not params["offer"]:
         raise InvalidOption("offer", params["offer"], "what the action plugin image_transfer says; it runs this module")
     offer = parse_offer("offer", params["offer"])
-    return {offer.name: offer}
+    return {offer.name: (offer, parse_image_limits(params))}
 
 
 class TransferNoun(ImageNoun):
@@ -47,7 +53,7 @@ class TransferNoun(ImageNoun):
         self.incoming = incoming
 
     def resolve(self, host: Host, wanted: Wanted) -> Wanted:
-        return {name: host.resolve_transfer(offer) for name, offer in wanted.items()}
+        return {name: _limited(host.resolve_transfer(offer), limits) for name, (offer, limits) in wanted.items()}
 
     def plan(self, desired: Wanted, current: Mapping[str, Any]) -> Iterable[Change]:
         for name, transfer in desired.items():
@@ -57,6 +63,10 @@ class TransferNoun(ImageNoun):
         for change in changes:
             if isinstance(change, TransferImage):
                 host.receive_image(change.desired, self.incoming)
+
+
+def _limited(transfer: Transfer, limits: Limits) -> Transfer:
+    return replace(transfer, image=replace(transfer.image, limits=limits))
 
 
 # The module ---------------------------------------------------------------------------------------

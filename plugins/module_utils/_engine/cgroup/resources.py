@@ -44,7 +44,7 @@ class Resources:
         self.rdma: Mapping[str, Mapping[str, Any]] = values.get("rdma") or {}
         self.unified: Mapping[str, str] = values.get("unified") or {}
         # Said for the next change alone, this asks for nothing.
-        if not self.memory.keys() - {"kernel", "kernelTCP", "checkBeforeUpdate"}:
+        if not self.memory.keys() - {"kernel", "checkBeforeUpdate"}:
             self.memory = {}
         if not self.memory.get("disableOOMKiller", True):
             del self.memory["disableOOMKiller"]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..runtime.oci import Runtime
     from .oci_options import Words
 
+_LONGEST = 1_000_000  # seconds; poll(2) takes 31 bits of milliseconds
 # time.ParseDuration() of go, in seconds.
 _UNITS = {"ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -37,10 +38,10 @@ def events(runtime: Runtime, words: Words) -> int:
         raise Conflict(f"container {identity!r}: container with id {identity} is not running")
     directories = runtime.cgroups(state.cgroups_path).directories(state.cgroups_path) if state.cgroups_path else {}
     if words.flag("stats"):
-        _write("stats", identity, observe_stats(directories, state.pid))
+        _write("stats", identity, observe_stats(directories, state))
         return 0
     with Descriptor(os.pidfd_open(state.pid)) as pidfd, OomWatch(directories) as watch:
-        _stream(identity, interval, pidfd, watch, lambda: observe_stats(directories, state.pid))
+        _stream(identity, interval, pidfd, watch, lambda: observe_stats(directories, state))
     return 0
 
 
@@ -51,7 +52,7 @@ def _stream(identity: str, interval: float, pidfd: int, watch: OomWatch, observe
         poll.register(watch.fd, watch.mask)
     due = time.monotonic() + interval
     while True:
-        ready = {fd for fd, _event in poll.poll(max(due - time.monotonic(), 0) * 1000)}
+        ready = {fd for fd, _event in poll.poll(min(max(due - time.monotonic(), 0), _LONGEST) * 1000)}
         for _time in range(watch.news() if watch.fd in ready or pidfd in ready else 0):
             _write("oom", identity)
         if pidfd in ready:

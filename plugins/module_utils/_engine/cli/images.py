@@ -8,20 +8,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 
 from ..errors import InvalidOption, NotFound
 from ..model.archive import DOCKER_ARCHIVE, FORMATS, OCI_ARCHIVE, Archive
-from ..model.build import Build, Secret
+from ..model.build import Build
 from ..model.image import Image
-from ..model.public_key import parse_public_key
+from ..model.prune import parse_prune
 from ..model.reference import normalise, parse_reference
 from ..model.registry import Access, RemoteImage
 from ..model.trust import SIGNED, Requirement
 from ..plan.archive import plan_export, plan_load
 from ..plan.build import plan_build
-from ..plan.image import PullImage, RemoveImage, plan_tag
+from ..plan.image import RemoveImage, plan_image, plan_tag
+from ..plan.prune import plan_prune
 from ..plan.push import plan_push
 from ..progress import Line
+from .image_words import parse_chunk_size, parse_pairs, parse_platform_word, parse_secrets, read_keys
 from .tables import coloured, size, table
 
 TYPE_CHECKING = False
@@ -40,21 +43,28 @@ if TYPE_CHECKING:
 def add_image_commands(command: Command) -> None:
     """Let ``command`` make the parsers of all of them."""
     command("images", _images, "list the images")
-    pull = _to_registry(command("pull", _pull, "fetch an image from its registry"))
+    pull = _to_registry(command("pull", _pull, "have what a registry has under a name by now"))
     pull.add_argument("--platform", default="", help="of this platform, as linux/arm64")
     pull.add_argument("name")
     push = _to_registry(command("push", _push, "send an image to its registry"))
     push.add_argument("name")
     push.add_argument("--as", dest="remote", metavar="NAME", help="under this name")
+    push.add_argument("--chunk-size", default="", metavar="SIZE", help="layers in pieces of that size, as 8M")
     tag = command("tag", _tag, "give an image another name")
     tag.add_argument("name")
     tag.add_argument("new")
     command("rmi", _rmi, "take names from images, and remove what nothing else uses").add_argument("names", nargs="+")
+    prune = command("prune", _prune, "remove images by number and age, and content that nothing uses")
+    prune.add_argument("--keep-last", type=int, metavar="N", help="of each repository all but the N latest")
+    prune.add_argument("--older-than", metavar="AGE", help="what is older, as 30d or 1d12h")
+    prune.add_argument("--build-cache", action="store_true", help="and what builds have left for the next ones")
+    prune.add_argument("names", nargs="*", metavar="PATTERN", help="only images of such names")
     build = _to_registry(command("build", _build, "build an image out of a Containerfile"))
     build.add_argument("-t", "--tag", required=True, metavar="NAME", help="the image's name")
     build.add_argument("-f", "--file", default="", help="the Containerfile, if it is not in the context")
     build.add_argument("--target", default="", metavar="STAGE", help="only up to this stage")
-    build.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    build.add_argument("--platform", default="", help="for this platform, as linux/386")
+    build.add_argument("--build-arg", action="append", default=[], metavar="NAME[=VALUE]", help="for an ARG")
     build.add_argument("--label", action="append", default=[], metavar="NAME=VALUE")
     build.add_argument("--secret", action="append", default=[], metavar="ID=FILE", help="for RUN --mount=type=secret")
     build.add_argument("--network", choices=("host", "none"), default="host", help="of the steps that run")
@@ -72,7 +82,7 @@ def add_image_commands(command: Command) -> None:
     verify = _to_registry(command("verify", _verify, "verify the signatures of an image in its registry"))
     verify.add_argument("--key", action="append", required=True, metavar="FILE", help="a public key, in PEM")
     verify.add_argument("name")
-    fsck = command("fsck", _fsck, "find what is damaged in the store of images")
+    fsck = _to_registry(command("fsck", _fsck, "find what is damaged in the store of images"))
     fsck.add_argument("--repair", action="store_true", help="and have it unpacked or fetched again")
     history = command("history", _history, "show how an image came to be, the last step first")
     history.add_argument("--no-trunc", action="store_true", help="whole instructions")
@@ -102,6 +112,8 @@ def _apply(host: Host, plan: Callable[[], Iterable[Change]]) -> int:
             host.apply(changes, progress=line)
         finally:
             line.end()
+    for note in host.notes:
+        _to_stderr(f"warning: {note}\n")
     for change in changes:
         sys.stdout.write(f"{change}\n")
     if not changes:
@@ -124,20 +136,20 @@ def _images(host: Host, arguments: argparse.Namespace) -> int:
 
 
 def _pull(host: Host, arguments: argparse.Namespace) -> int:
-    wanted = Image(normalise("NAME", arguments.name), platform=arguments.platform, access=_access(arguments))
+    platform = parse_platform_word(arguments.platform)
+    wanted = Image(normalise("NAME", arguments.name), platform=platform, access=_access(arguments))
 
-    def plan() -> Iterator[Change]:
-        current = host.observe_images().get(wanted.name)
-        desired = host.resolve_image(wanted, refresh=True)
-        if current is None or current.missing or current.digest != desired.digest:
-            yield PullImage(desired, current)
-
-    return _apply(host, plan)
+    # As docker's and podman's do, and the module with pull: always, it asks what the tag means by now.
+    return _apply(
+        host, lambda: plan_image(host.resolve_image(wanted, refresh=True), host.observe_images().get(wanted.name))
+    )
 
 
 def _push(host: Host, arguments: argparse.Namespace) -> int:
     name = normalise("NAME", arguments.remote or arguments.name)
-    wanted = RemoteImage(name, images=(_name(host, arguments.name),), access=_access(arguments))
+    chunk_size = parse_chunk_size(arguments.chunk_size)
+    images = (_name(host, arguments.name),)
+    wanted = RemoteImage(name, images=images, chunk_size=chunk_size, access=_access(arguments))
     return _apply(host, lambda: plan_push(host.resolve_push(wanted), host.observe_pushed(wanted)))
 
 
@@ -153,31 +165,36 @@ def _rmi(host: Host, arguments: argparse.Namespace) -> int:
     return _apply(host, lambda: [RemoveImage(host.observe_images()[name]) for name in names])
 
 
+def _prune(host: Host, arguments: argparse.Namespace) -> int:
+    names, now = tuple(arguments.names), time.time()
+    prune = parse_prune(arguments.keep_last, arguments.older_than, names, build_cache=arguments.build_cache)
+    return _apply(host, lambda: plan_prune(prune, host.observe_prunable(prune, now), now))
+
+
 def _build(host: Host, arguments: argparse.Namespace) -> int:
     build = Build(
         normalise("--tag", arguments.tag),
         context=os.path.abspath(arguments.context),
         file=os.path.abspath(arguments.file) if arguments.file else "",
         target=arguments.target,
-        args=_pairs(arguments.build_arg),
-        labels=_pairs(arguments.label),
-        secrets=tuple(Secret(name, os.path.abspath(path)) for name, path in _pairs(arguments.secret)),
+        args=parse_pairs("--build-arg", arguments.build_arg, inherit=True),
+        labels=parse_pairs("--label", arguments.label),
+        secrets=parse_secrets(arguments.secret),
+        platform=parse_platform_word(arguments.platform),
         network=arguments.network,
         pull="always" if arguments.pull else "missing",
         cache=not arguments.no_cache,
         access=_access(arguments),
     )
     # A build has a lock of its own: what else is done on the host goes on.
-    changes = list(plan_build(build, host.forecast_build(build), host.observe_images().get(build.name)))
+    forecast = host.forecast_build(build)
+    for warning in forecast.warnings:
+        _to_stderr(f"warning: {warning}\n")
+    changes = list(plan_build(build, forecast, host.observe_images().get(build.name)))
     host.apply(changes, progress=lambda line: _to_stderr(f"{line}\n"))
     image = host.observe_images()[build.name]
     sys.stdout.write(f"{image.name} {image.digest}{'' if changes else ' (unchanged)'}\n")
     return 0
-
-
-def _pairs(words: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    pairs = (word.partition("=") for word in words)
-    return tuple((name, value) for name, _equals, value in pairs)
 
 
 def _save(host: Host, arguments: argparse.Namespace) -> int:
@@ -203,12 +220,9 @@ def _load(host: Host, arguments: argparse.Namespace) -> int:
 def _verify(_host: Host, arguments: argparse.Namespace) -> int:
     from ..signing import verify_image  # http and ssl: 60 ms
 
-    keys = []
-    for path in arguments.key:
-        with open(path, encoding="ascii") as file:
-            keys.append(parse_public_key(path, file.read()))
+    keys = read_keys(arguments.key)
     name = normalise("NAME", arguments.name)
-    digest = verify_image(name, _access(arguments), Requirement(SIGNED, tuple(keys)))
+    digest = verify_image(name, _access(arguments), Requirement(SIGNED, keys))
     sys.stdout.write(f"{name} is signed by a key of those: {digest}\n")
     return 0
 
@@ -222,9 +236,10 @@ def _fsck(host: Host, arguments: argparse.Namespace) -> int:
     if not damage or not arguments.repair:
         return 1 if damage else 0
     with host.locked():
-        left = host.repair(damage, lambda text: _to_stderr(f"{text}\n"))
+        left = host.repair(damage, lambda text: _to_stderr(f"{text}\n"), _access(arguments))
     told = f"{len(damage) - len(left)} of {len(damage)} repaired"
-    sys.stdout.write(f"{told}\n" if not left else f"{told}; build, load or pull again what the others are part of\n")
+    advice = "; remove what the others are part of, and build, load or pull it"
+    sys.stdout.write(f"{told}{advice if left else ''}\n")
     return 1 if left else 0
 
 

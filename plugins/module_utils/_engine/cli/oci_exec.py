@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import os
+
 from ..errors import InvalidOption
 from ..linux.lean import loads
-from ..linux.trampoline import own_machine
 from ..runtime.exec import resolve_user_in
 from ..runtime.oci_exec import Entry, enter
+from ..runtime.seals import is_entered_by_us
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,14 +22,22 @@ if TYPE_CHECKING:
     from .oci_options import Words
 
 
+# In the order of runtime-spec's config.md.
+_OF_THE_CONTAINER = (
+    *("rlimits", "apparmorProfile", "capabilities", "selinuxLabel", "ioPriority", "scheduler", "execCPUAffinity"),
+)
+
+
 def execute(runtime: Runtime, words: Words) -> int:
     """Enter the container; the program's exit status, or 0 where it is left alone."""
     identity = words.identity(None)
     state = runtime.enterable(identity, ignore_paused=words.flag("ignore-paused"))
-    if own_machine() is None:
-        from ..linux.sealed import run_sealed  # without a trampoline it is Python that enters
-
-        run_sealed()
+    file = words.text("process")
+    if file and not os.path.isfile(file):
+        _seal()  # now, because what is no file is not read twice
+    process = _read_process(state, file) if file else _plan_process(state, words)
+    if is_entered_by_us(state.spec(), process):
+        _seal()
     entry = Entry()
     entry.pid_file = words.text("pid-file")
     entry.console_socket = words.text("console-socket")
@@ -35,16 +45,21 @@ def execute(runtime: Runtime, words: Words) -> int:
     entry.detach = words.flag("detach")
     entry.preserve_fds = words.number("preserve-fds")
     entry.subcgroups = parse_subcgroups(words.list("cgroup"))
-    file = words.text("process")
-    process = _read_process(file) if file else _plan_process(state, words)
     return enter(runtime, state, process, entry)
+
+
+def _seal() -> None:
+    from ..linux.sealed import run_sealed  # where it is Python that enters, which next to nobody asks for
+
+    run_sealed()
 
 
 def _plan_process(state: State, words: Words) -> dict[str, Any]:
     """The container's own process, with what the options say."""
     if len(words.rest) < 2:
         raise InvalidOption("exec", words.rest[0], "a program after the id, or --process FILE")
-    process: dict[str, Any] = {**state.spec()["process"], "args": words.rest[1:], "terminal": words.flag("tty")}
+    own = state.spec().get("process") or {"cwd": "/"}
+    process: dict[str, Any] = {**own, "args": words.rest[1:], "terminal": words.flag("tty")}
     process["env"] = [*(process.get("env") or ()), *words.list("env")]
     for option, name in (("cwd", "cwd"), ("apparmor", "apparmorProfile"), ("process-label", "selinuxLabel")):
         process[name] = words.text(option) or process.get(name) or ""
@@ -101,9 +116,15 @@ def parse_subcgroups(texts: list[str]) -> dict[str, str]:
     return paths
 
 
-def _read_process(path: str) -> dict[str, Any]:
+def _read_process(state: State, path: str) -> dict[str, Any]:
+    """What it says nothing of is as the container's own process has it, as with runc: not unconfined, above all."""
     try:
         with open(path, "rb") as file:
-            return dict(loads(file.read()))
-    except (OSError, ValueError, TypeError) as error:
+            process = dict(loads(file.read()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InvalidOption("exec --process", path, f"a file with an OCI process in JSON ({error})") from error
+    own = state.spec().get("process") or {}
+    process.update(
+        {name: own[name] for name in _OF_THE_CONTAINER if name in own and process.get(name) in (None, "", [])}
+    )
+    return process

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..errors import EngineError, InvalidOption
+from ..errors import EngineError, InvalidOption, printable
 from ..linux.lean import compact, dumps, indented
 from ..linux.process import in_user_namespace
 from ..paths import Paths
@@ -43,6 +43,8 @@ def main(words: Sequence[str]) -> int:
         message = str(error)
     except OSError as error:
         message = f"{error.strerror}: {error.filename}" if error.filename else str(error)
+    if not message.isprintable():
+        message = printable(message)  # a line is a line, whatever a configuration has made part of it
     write_log(top, "error", message)
     sys.stderr.write(f"stowage-runtime: {message}\n")
     # Who calls exec must tell our failure from the program's.

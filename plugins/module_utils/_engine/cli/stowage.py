@@ -121,7 +121,7 @@ def _exec(host: Host, arguments: argparse.Namespace) -> int:
     if not args:
         sys.stderr.write("stowage exec: which program? Try: stowage exec NAME sh\n")
         return 2
-    _state(host, arguments.name)
+    host.seal_exec(_state(host, arguments.name).container)
     env = dict(pair.partition("=")[::2] for pair in arguments.env)
     user, cwd = arguments.user or "", arguments.workdir or ""
     return host.exec_process(arguments.name, args, env=env, cwd=cwd, user=user, tty=arguments.tty)

@@ -11,6 +11,7 @@ import sys
 from ..errors import InvalidOption
 from ..linux.lean import loads
 from ..runtime.resources import update_container, update_schemata
+from .sizes import parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,7 +41,6 @@ _SIZES = {
 }
 _LISTS = {"cpuset-cpus": ("cpu", "cpus"), "cpuset-mems": ("cpu", "mems")}
 _SCHEMATA = ("l3-cache-schema", "mem-bw-schema")
-_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 
 def update(runtime: Runtime, words: Words) -> int:
@@ -75,22 +75,6 @@ def parse_number(option: str, text: str) -> Any:
     if not (digits.isascii() and digits.isdigit()):
         raise InvalidOption(option, text, "a number")
     return int(text)
-
-
-def parse_size(option: str, text: str) -> Any:
-    """Bytes: a number with or without k, M, G, T or P of 1024 each (``50M``, ``1.5g``, ``64MiB``), or -1."""
-    if text == "-1":
-        return -1
-    lowered = text.strip().lower()
-    for ending in ("ib", "b"):
-        if lowered.endswith(ending):
-            lowered = lowered[: -len(ending)]
-            break
-    number, unit = (lowered[:-1], lowered[-1:]) if lowered[-1:] in _UNITS else (lowered, "")
-    whole, dot, part = number.strip().partition(".")
-    if not (whole + part).isascii() or not whole.isdigit() or (dot and not part.isdigit()):
-        raise InvalidOption(option, text, "bytes, such as 67108864 or 64M, or -1 for no limit")
-    return int(float(number) * (1 << _UNITS[unit])) if dot else int(whole) << _UNITS[unit]
 
 
 def _read(source: str) -> Any:

@@ -5,7 +5,8 @@
 
 Promises: a blob has its name only once all of it is there and has that digest. What came before a broken connection or
 a kill stays as the blob's partial file, and the next run goes on from its end; where it turns out wrong, it is dropped
-and fetched once more from the start. Whoever calls holds the blob's content lock.
+and fetched once more from the start, and from another place than the one that gave it if there is one. Whoever calls
+holds the blob's content lock.
 """
 
 from __future__ import annotations
@@ -22,13 +23,25 @@ from .store import write_all
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Protocol
 
+    from ..errors import EngineError
     from .manifest import Descriptor
     from .store import Store
 
-    # A blob's content from an offset on, a piece at a time; and who counts the bytes that came.
-    Source = Callable[[Descriptor, int], Iterator[bytes]]
-    Count = Callable[[int], None]
+    class Source(Protocol):
+        """Where a blob comes from: registry/download.py has it."""
+
+        def read(self, offset: int = 0) -> Iterator[bytes]:
+            """Its content from ``offset`` on, a piece at a time."""
+
+        def has_others(self) -> bool:
+            """Whether somebody else than who gave it can be asked."""
+
+        def blame(self, why: EngineError) -> EngineError | None:
+            """It was wrong: None where it is worth reading again, else the error to raise."""
+
+    Count = Callable[[int], None]  # is told how many bytes came
 
 _CHUNK = 1 << 18
 
@@ -63,34 +76,56 @@ class Fetcher:
         self._count = count
         self._path = store.partial_path(blob.digest)
         self._counted = 0
+        self._whole = False
 
     def fetch(self) -> None:
         """Only get it. Raises DigestMismatch, RegistryError, KernelError."""
-        self._twice(self._receive)
+        self._until_right(self._receive)
 
     def fetch_and_unpack(
         self, target: str, diff_id: str, budget: Budget = DEFAULT_BUDGET, rules: Rules = DEFAULT_RULES
     ) -> None:
         """Get it, and unpack it meanwhile into ``target``.partial. Raises InvalidImage and Unsupported too."""
-        self._twice(lambda: self._receive_and_unpack(target, diff_id, budget, rules))
+        self._until_right(lambda: self._receive_and_unpack(target, diff_id, budget, rules))
 
-    def _twice(self, receive: Callable[[], None]) -> None:
+    def _until_right(self, receive: Callable[[], None]) -> None:
         resumed = os.path.exists(self._path)
-        try:
-            receive()
-        except (DigestMismatch, InvalidImage):
-            remove_if_exists(self._path)
-            if not resumed:
+        while True:
+            try:
+                receive()
+                return
+            except (DigestMismatch, InvalidImage) as error:
+                try:
+                    # What an earlier run left may be what is wrong: that is nobody's fault.
+                    told = None if resumed and not self._whole else self._judge(error)
+                finally:
+                    remove_if_exists(self._path)
+                if told is error:
+                    raise
+                if told is not None:
+                    raise told from error
+                resumed = False
+                self._came(-self._counted)
+            except RegistryError as error:
+                if error.contradicts or not os.path.getsize(self._path):
+                    remove_if_exists(self._path)
                 raise
-            self._came(-self._counted)
-            receive()  # what an earlier run left was wrong
-        except RegistryError as error:
-            if error.contradicts or not os.path.getsize(self._path):
+            except BaseException:
                 remove_if_exists(self._path)
-            raise
-        except BaseException:
-            remove_if_exists(self._path)
-            raise
+                raise
+
+    def _judge(self, error: DigestMismatch | InvalidImage) -> EngineError | None:
+        """Whose fault it is that this cannot be used: the error to raise; None where another place is to be asked."""
+        if self._whole:
+            return error  # the blob is what its digest says: the image is wrong
+        if isinstance(error, InvalidImage) and self._source.has_others():
+            self._came(-self._counted)
+            try:
+                self._receive()
+                return error
+            except (DigestMismatch, RegistryError) as other:
+                return self._source.blame(other)
+        return self._source.blame(error)
 
     def _came(self, size: int) -> None:
         self._counted += size
@@ -132,7 +167,7 @@ class Fetcher:
                     state.update(chunk)
                     self._came(len(chunk))
                 offset = file.tell()
-                for piece in self._source(blob, offset) if offset < blob.size else ():
+                for piece in self._source.read(offset) if offset < blob.size else ():
                     state.update(piece)
                     write_all(file.fileno(), piece)
                     offset += len(piece)
@@ -145,6 +180,7 @@ class Fetcher:
             path = self._store.blob_path(blob.digest)
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             os.rename(self._path, path)
+            self._whole = True
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -3,24 +3,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether the store is whole: every blob is what its digest says, every unpacked layer what its archive says.
 
-Finding damage writes nothing. Damage is taken away, never mended in place: what is gone is fetched or made again by
-whoever has the image (a pull, a build, a load), verified on its way. A container that runs keeps what it has mounted.
+Finding damage writes nothing; restore.py mends it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import NamedTuple
 
 from ..errors import DigestMismatch, EngineError, InvalidImage, NotFound
+from .build.cache import cached_layers
+from .gc import used_by_containers
 from .layer.budget import DEFAULT_BUDGET
 from .layer.compare import Comparer
 from .layer.compression import LayerStream
-from .layer.directories import install_layers, observe_layers
+from .layer.directories import observe_layers
 from .layer.tar import TarReader
-from .layer.unpack import PARTIAL, remove_tree
-from .manifest import INDEXES, Descriptor
-from .store import Store, write_store
+from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_config, parse_index, parse_manifest
+from .store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,41 +63,73 @@ def damaged_layers(paths: Paths, name: str) -> tuple[str, ...]:
     return tuple(diff_id for blob, diff_id in layers if blob.digest in found or diff_id in found)
 
 
-def discard_damage(paths: Paths, damage: Iterable[Damage]) -> None:
-    """Take away what find_damage() found, if it is damaged still; images that need it are incomplete from then on."""
-    with write_store(paths, alone=True) as store:
-        for item in damage:
-            if item.kind == "layer":
-                _discard_layer(paths.layer(item.digest))
-            elif not _is_intact(store, item.digest):
-                store.remove_blob(item.digest)
+def is_intact(store: Store, digest: str) -> bool:
+    """Whether the blob is there and has the content that its digest says."""
+    return store.is_intact(Descriptor("", digest, 0))
 
 
-def restore_layers(paths: Paths, damage: Iterable[Damage]) -> None:
-    """Unpack anew the layers that were discarded and whose blobs are whole."""
-    wanted = {item.digest for item in damage if item.kind == "layer"}
-    check = _Check(paths, (), lambda _line: None)
-    for name, descriptor in Store(paths.images).names().items():
-        list(check.note(name, descriptor))
-    with write_store(paths) as store:
-        layers = [(blob, diff_id) for diff_id, blob in check.layers.items() if diff_id in wanted]
-        install_layers(paths, store, [(blob, diff_id) for blob, diff_id in layers if store.is_intact(blob)])
+class Contents:
+    """What the store is to hold, as images, containers and the build cache say: ``users`` is who names a digest,
+    ``layers`` the blobs that are said to unpack to each diff_id."""
 
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._store = Store(paths.images)
+        self.users: dict[str, set[str]] = {}
+        self.blobs: dict[str, None] = {}
+        self.layers: dict[str, dict[str, Descriptor]] = {}
+        self.gone: list[Damage] = []  # documents without which it is not known what an image is made of
 
-def _discard_layer(path: str) -> None:
-    """Not in place any more before it is taken apart; overlays that have it mounted keep it."""
-    remove_tree(path + PARTIAL)
-    if os.path.isdir(path):
-        os.rename(path, path + PARTIAL)
-        remove_tree(path + PARTIAL)
+    def add_images(self, names: Iterable[str] = ()) -> None:
+        """The images ``names``, or all, with what else needs layers: containers, entries without a name, the cache."""
+        wanted = set(names)
+        for name, descriptor in self._store.names().items():
+            if not wanted or name in wanted:
+                self._add(name, descriptor)
+        if wanted:
+            return
+        for descriptor in self._store.roots():
+            self._add("", descriptor)
+        for blob, diff_id in cached_layers(self._paths):
+            self._add_layer("", blob, diff_id)
+        for digest, _layers in used_by_containers(self._paths):
+            with contextlib.suppress(FileNotFoundError):
+                if digest:
+                    size = os.stat(self._store.blob_path(digest)).st_size
+                    self._add("", Descriptor(OCI_MANIFEST, digest, size))
 
+    def _add(self, name: str, descriptor: Descriptor) -> None:
+        self._add_blob(name, descriptor)
+        what, needed = name or descriptor.digest, descriptor
+        try:
+            content = self._store.read_blob(descriptor)
+            if descriptor.media_type in INDEXES:
+                for entry in parse_index(content, what):
+                    if self._store.has_blob(entry):  # the image of another platform need not be here
+                        self._add(name, entry)
+                return
+            manifest = parse_manifest(content, what)
+            for blob in (manifest.config, *manifest.layers):
+                self._add_blob(name, blob)
+            needed = manifest.config
+            config = parse_config(self._store.read_blob(needed), manifest, what)
+        except NotFound as error:
+            if name:
+                self.gone.append(Damage("blob", needed.digest, str(error), (name,)))
+            return
+        except (DigestMismatch, InvalidImage):
+            return  # the blob itself is told of
+        for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
+            self._add_layer(name, blob, diff_id)
 
-def _is_intact(store: Store, digest: str) -> bool:
-    try:
-        size = os.stat(store.blob_path(digest)).st_size
-    except FileNotFoundError:
-        return False
-    return store.is_intact(Descriptor("", digest, size))
+    def _add_blob(self, name: str, blob: Descriptor) -> None:
+        self.blobs[blob.digest] = None
+        self.users.setdefault(blob.digest, set()).update([name] if name else [])
+
+    def _add_layer(self, name: str, blob: Descriptor, diff_id: str) -> None:
+        self._add_blob(name, blob)
+        self.users.setdefault(diff_id, set()).update([name] if name else [])
+        self.layers.setdefault(diff_id, {})[blob.digest] = blob
 
 
 class _Check:
@@ -105,56 +138,54 @@ class _Check:
         self._store = Store(paths.images)
         self._names = names
         self._show = show
-        self._users: dict[str, set[str]] = {}
-        self.layers: dict[str, Descriptor] = {}
+        self._contents = Contents(paths)
 
     def damage(self) -> Iterator[Damage]:
-        for name, descriptor in self._store.names().items():
-            if not self._names or name in self._names:
-                yield from self.note(name, descriptor)
-        digests = self._store.blobs() if not self._names else [d for d in self._users if d not in self.layers]
+        contents = self._contents
+        contents.add_images(self._names)
+        yield from contents.gone
         damaged = set()
-        for digest in digests:
+        for digest in contents.blobs if self._names else self._store.blobs():
             self._show(f"blob {digest}")
-            if os.path.exists(self._store.blob_path(digest)) and not _is_intact(self._store, digest):
+            if os.path.exists(self._store.blob_path(digest)) and not is_intact(self._store, digest):
                 damaged.add(digest)
                 yield self._tell("blob", digest, "its content is not what its digest says")
         present = observe_layers(self._paths)
-        for diff_id, blob in self.layers.items():
-            if diff_id in present and blob.digest not in damaged and self._store.has_blob(blob):
+        for diff_id, blobs in contents.layers.items():
+            whole = [blob for blob in blobs.values() if blob.digest not in damaged and self._store.has_blob(blob)]
+            if diff_id in present and whole:
                 self._show(f"layer {diff_id}")
-                why = self._compare(diff_id, blob)
-                if why:
-                    yield self._tell("layer", diff_id, why)
+                yield from self._compare_layer(diff_id, whole)
 
-    def note(self, name: str, descriptor: Descriptor) -> Iterator[Damage]:
-        """Remember what the image is made of."""
-        self._users.setdefault(descriptor.digest, set()).add(name)
-        if descriptor.media_type in INDEXES:
-            return
-        try:
-            manifest, config = self._store.read_image(descriptor, name)
-        except NotFound as error:
-            yield Damage("blob", descriptor.digest, str(error), (name,))
-            return
-        except (DigestMismatch, InvalidImage):
-            return  # the blob itself is told of
-        for blob in (manifest.config, *manifest.layers):
-            self._users.setdefault(blob.digest, set()).add(name)
-        for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
-            self._users.setdefault(diff_id, set()).add(name)
-            self.layers[diff_id] = blob
+    def _compare_layer(self, diff_id: str, blobs: list[Descriptor]) -> Iterator[Damage]:
+        """Against one of the blobs, since all are to hold the same; a configuration may lie of them."""
+        why = None
+        for blob in blobs:
+            try:
+                told = self._compare(diff_id, blob)
+            except DigestMismatch:
+                yield self._tell("blob", blob.digest, f"it does not unpack to the layer {diff_id}, as its image says")
+                continue
+            why = told if why is None else why
+        if why:
+            yield self._tell("layer", diff_id, why)
 
     def _compare(self, diff_id: str, blob: Descriptor) -> str:
-        """Why the unpacked layer is not what its archive says; empty where it is."""
-        try:
-            with self._store.open_blob(blob) as file:
-                stream = LayerStream(file, limit=DEFAULT_BUDGET.size, algorithm=diff_id.partition(":")[0])
+        """Why the unpacked layer is not what its archive says; empty where it is. DigestMismatch: it is another's."""
+        with self._store.open_blob(blob) as file:
+            stream = LayerStream(file, limit=DEFAULT_BUDGET.size, algorithm=diff_id.partition(":")[0])
+            try:
                 found = list(Comparer(self._paths.layer(diff_id)).differences(TarReader(stream.read)))
-        except (EngineError, OSError) as error:
-            return str(error)
+            except (EngineError, OSError) as error:
+                found = [str(error)]
+            try:
+                digest = stream.digest()
+            except EngineError:
+                digest = ""
+            if digest != diff_id:
+                raise DigestMismatch("layer", diff_id, digest)
         more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
         return ", ".join(found[:_TOLD]) + more
 
     def _tell(self, kind: str, digest: str, why: str) -> Damage:
-        return Damage(kind, digest, why, tuple(sorted(self._users.get(digest, ()))))
+        return Damage(kind, digest, why, tuple(sorted(self._contents.users.get(digest, ()))))

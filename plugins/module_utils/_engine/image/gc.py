@@ -18,8 +18,10 @@ from ..errors import DigestMismatch, InvalidImage, InvalidReference, NotFound, S
 from ..linux.files import list_directory, read_json
 from ..model.prune import Garbage, StoredImage
 from ..model.reference import normalise, parse_digest
+from . import diff_ids
 from .build.cache import cached_layers
-from .layer.directories import observe_layers, sweep_layers
+from .build.kept_bases import kept_bases
+from .layer.directories import observe_layers, observe_replaced, sweep_layers
 from .locks import ContentLock, clear_content_locks, pinned
 from .manifest import INDEXES, OCI_MANIFEST, Descriptor, parse_index
 from .observe import observe_images
@@ -27,19 +29,22 @@ from .store import Store, write_store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from ..paths import Paths
 
 _PARTIAL_AGE = 24 * 3600  # seconds
 
 
-def observe_garbage(paths: Paths, *, without: str = "") -> Garbage:
-    """What a sweep would remove, once the image ``without`` were untagged. Only reads."""
+def observe_garbage(paths: Paths, *, without: str = "", uncached: Container[str] = ()) -> Garbage:
+    """What a sweep would remove, once the image ``without`` were untagged, and what is ``uncached`` had gone from the
+    build cache (its names below that). Only reads."""
     store = Store(paths.images)
-    blobs, layers = _mark(paths, store, normalise("name", without) if without else "")
+    blobs, layers = _mark(paths, store, normalise("name", without) if without else "", uncached)
     unused = tuple(digest for digest in store.blobs() if digest not in blobs)
     return Garbage(
         unused,
-        tuple(sorted(diff_id for diff_id in observe_layers(paths) if diff_id not in layers)),
+        tuple(sorted([*(observe_layers(paths) - layers), *observe_replaced(paths)])),
         sum(_size(store, digest) for digest in unused),
     )
 
@@ -47,7 +52,7 @@ def observe_garbage(paths: Paths, *, without: str = "") -> Garbage:
 def observe_stored(paths: Paths) -> list[StoredImage]:
     """The images that have a name, with when they came: a pull, build or load writes the manifest anew."""
     store = Store(paths.images)
-    used = {digest for digest, _layers in _containers(paths)}
+    used = {digest for digest, _layers in used_by_containers(paths)}
     found = []
     for image in observe_images(paths).values():
         with contextlib.suppress(FileNotFoundError):
@@ -87,6 +92,7 @@ def _sweep(paths: Paths, store: Store) -> Garbage:
     size = sum(_size(store, digest) for digest in removed)
     for digest in removed:
         store.remove_blob(digest)
+    diff_ids.forget_unused(store)
     _forget_partial_blobs(paths, store)
     clear_content_locks(paths)
     return Garbage(removed, tuple(sweep_layers(paths, layers.__contains__)), size)
@@ -106,7 +112,7 @@ def _forget_partial_blobs(paths: Paths, store: Store) -> None:
             lock.release()
 
 
-def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]:
+def _mark(paths: Paths, store: Store, without: str, uncached: Container[str] = ()) -> tuple[set[str], set[str]]:
     """The digests and the diff_ids in use. A manifest that cannot be read is used, and uses nothing more."""
     blobs: set[str] = set()
     layers: set[str] = set()
@@ -114,14 +120,15 @@ def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]
     pending = store.roots()
     if removed is not None:
         pending.remove(removed)
-    for blob, diff_id in cached_layers(paths):
+    for blob, diff_id in cached_layers(paths, uncached):
         blobs.add(blob.digest)
         layers.add(diff_id)
-    for digest, used in _containers(paths):
+    for digest, used in used_by_containers(paths):
         layers.update(used)
         with contextlib.suppress(FileNotFoundError):
             if digest:
                 pending.append(Descriptor(OCI_MANIFEST, digest, os.stat(store.blob_path(digest)).st_size))
+    pending += kept_bases(paths, uncached)
     while pending:
         descriptor = pending.pop()
         if descriptor.digest in blobs:
@@ -137,7 +144,7 @@ def _mark(paths: Paths, store: Store, without: str) -> tuple[set[str], set[str]]
     return blobs, layers
 
 
-def _containers(paths: Paths) -> list[tuple[str, set[str]]]:
+def used_by_containers(paths: Paths) -> list[tuple[str, set[str]]]:
     """Each container's image digest, and the layers that its definition lists, as diff_ids or as directories."""
     found = []
     for name in list_directory(paths.containers):

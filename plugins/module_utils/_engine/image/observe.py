@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..errors import DigestMismatch, InvalidImage, NotFound
 from ..model.reference import parse_digest
-from .manifest import OCI_MANIFEST, Descriptor, image_of
+from .manifest import MANIFESTS, OCI_MANIFEST, Descriptor, image_of
 from .store import Store
 
 TYPE_CHECKING = False
@@ -33,6 +33,23 @@ def observe_images(paths: Paths) -> dict[str, Image]:
         if image is not None:
             images[name] = image
     return images
+
+
+def damaged_digest(paths: Paths, name: str) -> str:
+    """The digest of the image that ``name`` means, and of which something lacks; empty where it means none.
+
+    Raises InvalidImage where that came from no registry: whoever has the name at one is not to be asked in its stead.
+    """
+    store = Store(paths.images)
+    found = store.names().get(name)
+    if found is None or found.media_type not in MANIFESTS:
+        return ""
+    if name not in store.pulled():
+        raise InvalidImage(
+            f"image {name}: some of it is gone or damaged, and it did not come from a registry: "
+            "build, load or transfer it again, or pull it with pull: always"
+        )
+    return found.digest
 
 
 def observe_image(paths: Paths, digest: str) -> Image | None:

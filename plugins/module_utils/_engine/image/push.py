@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..errors import Conflict, InvalidImage, NotFound
-from ..model.reference import parse_digest, parse_reference
+from ..model.reference import parse_reference
 from ..progress import Progress
 from .locks import Pin
 from .manifest import FOREIGN_LAYERS, INDEXES, OCI_INDEX, Descriptor, encode, parse_manifest, platform_of
@@ -68,7 +68,7 @@ def observe_pushed(wanted: RemoteImage) -> RemoteImage | None:
     digest = Registry(reference, access=wanted.access).find_digest(reference.version)
     if digest is None:
         return None
-    return replace(wanted, digest=parse_digest("Docker-Content-Digest", digest))
+    return replace(wanted, digest=digest)
 
 
 def push_image(paths: Paths, wanted: RemoteImage, show: Callable[[str], None] | None = None) -> None:

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # image-spec, annotations.md: the name that `oci:<layout>:<name>` means to other tools.
 REF_NAME = "org.opencontainers.image.ref.name"
+# Of our own: the image came from the registry that its name names, which may be asked for it again.
+_PULLED = "org.stowage.pulled"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _PARTIAL = ".partial"
 _ALGORITHMS = ("sha256-", "sha512-")  # how the name of a blob that came in part begins
@@ -110,6 +112,13 @@ class Store:
                 found[name] = parse_descriptor(entry, f"{name} in {self.root}/index.json")
         return found
 
+    def pulled(self) -> dict[str, Descriptor]:
+        """The images of names() that came from a registry under that name; the others were made or brought here."""
+        came = {
+            _ref_name(entry) for entry in self._entries() if (entry.get("annotations") or {}).get(_PULLED) == "true"
+        }
+        return {name: descriptor for name, descriptor in self.names().items() if name in came}
+
     def roots(self) -> list[Descriptor]:
         """What index.json names, with entries that other tools wrote under no name of ours."""
         return [parse_descriptor(entry, f"an entry of {self.root}/index.json") for entry in self._entries()]
@@ -121,9 +130,10 @@ class Store:
 
     # Writing: only inside write_store() -----------------------------------------------------------
 
-    def put_blob(self, media_type: str, content: bytes) -> Descriptor:
-        """Store ``content``; a blob that is there already, be it damaged, is replaced."""
-        return self.put_stream(media_type, (content,))
+    def put_blob(self, media_type: str, content: bytes, digest: str = "") -> Descriptor:
+        """Store ``content``, as ``digest`` where it has that name already; a blob that is there, be it damaged, is
+        replaced. Raises DigestMismatch."""
+        return self.put_stream(media_type, (content,), expected=digest)
 
     def put_stream(
         self, media_type: str, chunks: Iterable[bytes], expected: str = "", what: str = "blob"
@@ -150,9 +160,9 @@ class Store:
             raise
         return Descriptor(media_type, digest, size)
 
-    def tag(self, name: str, descriptor: Descriptor) -> None:
+    def tag(self, name: str, descriptor: Descriptor, *, pulled: bool = False) -> None:
         """Let ``name`` mean that manifest, durably, with all blobs written before. This is what makes an image be."""
-        entry = {**descriptor.to_json(), "annotations": {REF_NAME: name}}
+        entry = {**descriptor.to_json(), "annotations": {REF_NAME: name, **({_PULLED: "true"} if pulled else {})}}
         sync_filesystem(self.root)
         with self._index_lock():
             self._write_index([*(other for other in self._entries() if _ref_name(other) != name), entry])

@@ -27,6 +27,7 @@ _ALIGNMENT = {
     **dict(zip("sogva({", (4, 4, 1, 1, 4, 8, 8))),
 }
 _CALL, _RETURN, _ERROR = 1, 2, 3
+_LINE = 512  # bytes at most of a line of the authentication
 # Header fields: PATH, INTERFACE, MEMBER, ERROR_NAME, REPLY_SERIAL, DESTINATION, SIGNATURE.
 _PATH, _INTERFACE, _MEMBER, _ERROR_NAME, _REPLY_SERIAL, _DESTINATION, _SIGNATURE = 1, 2, 3, 4, 5, 6, 8
 
@@ -46,7 +47,7 @@ class Connection:
             # BEGIN must not arrive together with the first message: systemd 252 then waits for more before it looks.
             name = str(os.geteuid() if user is None else user)
             self._socket.sendall(b"\0AUTH EXTERNAL " + name.encode().hex().encode() + b"\r\nBEGIN\r\n")
-            answer = self._socket.recv(512)
+            answer = self._read_line()
             if not answer.startswith(b"OK "):
                 raise BusError(f"{path} does not let user {name} in", answer.decode(errors="replace").strip())
         except OSError as error:
@@ -96,6 +97,16 @@ class Connection:
         body = self._read(body_length)
         header = dict(unmarshal("yyyyuua(yv)", head)[6])
         return kind, header, unmarshal(header.get(_SIGNATURE, ""), body)
+
+    def _read_line(self) -> bytes:
+        """What was answered, or as much as there is of it. Signals come from BEGIN on: not a byte beyond the line."""
+        line = bytearray()
+        while len(line) < _LINE and not line.endswith(b"\n"):
+            more = self._socket.recv(1)
+            if not more:
+                break
+            line += more
+        return bytes(line)
 
     def _read(self, length: int) -> bytes:
         content = bytearray()

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def write_atomic(path: str, content: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
     """Put ``content`` at ``path``, whole or not at all, also if the power goes (``durable``).
 
-    A leftover ``.<name>.tmp`` of a killed run is simply overwritten: writers hold the host's lock.
+    A leftover ``.<name>.tmp`` of a killed run is taken away: writers hold the host's lock.
     """
     directory, name = os.path.split(path)
     temporary = os.path.join(directory, f".{name}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    fd = create_file(temporary, mode)
     try:
         os.fchmod(fd, mode)
         written = 0
@@ -36,6 +36,16 @@ def write_atomic(path: str, content: bytes, *, mode: int = 0o600, durable: bool 
     os.rename(temporary, path)
     if durable:
         sync_directory(directory)
+
+
+def create_file(path: str, mode: int) -> int:
+    """Open a new file for writing. One that is there is taken away and never written into: in a directory that others
+    may write to it could be theirs, or a link to what is precious. Raises OSError."""
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        except FileExistsError:
+            remove_if_exists(path)
 
 
 def sync_directory(path: str) -> None:

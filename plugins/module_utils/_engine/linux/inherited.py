@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import _signal as signal
+import gc
 import os
 
 from .libc import check, libc, syscall
@@ -26,7 +27,9 @@ _KEYCTL_JOIN_SESSION_KEYRING = 1
 
 
 def close_others(keep: Iterable[int]) -> None:
-    """Close every descriptor of this process save those in ``keep``."""
+    """Close every descriptor of this process save those in ``keep``: a fork that shall not be what its caller was."""
+    # A file that the caller's garbage still holds would be closed once more by the collector: another has its number.
+    gc.freeze()
     first = 0
     for fd in sorted(set(keep)):
         if fd > first:

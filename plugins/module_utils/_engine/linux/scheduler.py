@@ -60,7 +60,7 @@ def ioprio_set(ioprio_class: int, priority: int) -> None:
 def parse_numbers(text: str) -> set[int]:
     """The numbers of a list such as ``0-3,7`` (cpuset(7), List format), which is known to be one."""
     numbers: set[int] = set()
-    for part in text.replace(" ", "").split(","):
+    for part in text.replace(" ", "").rstrip("\n").split(","):
         if part:
             first, _dash, last = part.partition("-")
             numbers.update(range(int(first), int(last or first) + 1))

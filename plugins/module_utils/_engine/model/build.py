@@ -10,10 +10,15 @@ from dataclasses import dataclass, field
 from .container import DEFAULT_SHM_SIZE
 from .registry import Access
 
+MAX_SECRET = 1 << 20  # bytes: secrets are kept in memory
+
 
 @dataclass(frozen=True)
 class Secret:
-    """What a RUN step may see while it runs: the content of a file of the host (``path``), or ``value``."""
+    """What a RUN step may see while it runs: the content of a file of the host (``path``), or ``value``.
+
+    It has MAX_SECRET bytes at most.
+    """
 
     id: str
     path: str = ""

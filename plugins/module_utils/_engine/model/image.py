@@ -60,11 +60,13 @@ class Recipe:
 @dataclass(frozen=True)
 class Limits:
     """What an image that is pulled may come to, all its layers together: ``size`` in bytes, unpacked, and ``entries``.
-    Without ``devices`` one that brings a device node is refused."""
+    Without ``devices`` one that brings a device node is refused, without ``setuid`` one that brings a file with a
+    set-user-ID or set-group-ID bit or capabilities."""
 
     size: int = 64 << 30
     entries: int = 4_000_000
     devices: bool = True
+    setuid: bool = True
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ class Access:
 
     ``insecure``: any certificate will do, and plain HTTP where there is no TLS. ``auth_file`` is in the format of
     containers-auth.json(5). ``proxy`` may hold a password, as ``http://user:password@host:port``. ``timeout`` is in
-    seconds without a byte. Paths are absolute; the empty string means what the host has.
+    seconds without a byte, or with fewer than 1,024 in each (image/registry/pace.py). Paths are absolute; the empty
+    string means what the host has.
     """
 
     username: str = ""

@@ -23,7 +23,8 @@ class Offer:
     """An image's documents, as they stand.
 
     ``digest`` is the manifest's, ``index`` that of the index that it was chosen from, or empty. ``signatures`` are
-    documents by what they are asked for, see image/transfer/signatures.py.
+    documents by what they are asked for, see image/transfer/signatures.py. ``verified`` is a digest whose signatures
+    the controller has seen to, or empty.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Offer:
     config: bytes
     index: str = ""
     signatures: Mapping[str, bytes] = field(default_factory=dict)
+    verified: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ def encode_offer(offer: Offer) -> dict[str, Any]:
         "config": _encode(offer.config),
         "index": offer.index,
         "signatures": {key: _encode(value) for key, value in offer.signatures.items()},
+        "verified": offer.verified,
     }
 
 
 def parse_offer(option: str, value: Mapping[str, Any]) -> Offer:
     """What encode_offer() gave. Raises InvalidOption."""
-    index, signatures = value.get("index") or "", value.get("signatures") or {}
+    index, verified = value.get("index") or "", value.get("verified") or ""
+    signatures = value.get("signatures") or {}
     if not all(isinstance(value.get(key), str) for key in _TEXTS) or not isinstance(signatures, Mapping):
         raise InvalidOption(option, sorted(value), f"a mapping with {', '.join(_TEXTS)}, as the action plugin makes it")
     try:
@@ -71,6 +75,7 @@ def parse_offer(option: str, value: Mapping[str, Any]) -> Offer:
             base64.b64decode(value["config"], validate=True),
             parse_digest("index", index) if index else "",
             {key: base64.b64decode(content, validate=True) for key, content in signatures.items()},
+            parse_digest("verified", verified) if verified else "",
         )
     except (InvalidReference, binascii.Error, ValueError, TypeError) as error:
         raise InvalidOption(option, value["name"], f"an offer as the action plugin makes it ({error})") from error

@@ -84,8 +84,11 @@ def scopes_of(reference: Reference) -> list[str]:
         scopes += [f"{repository}@{reference.digest}", f"{repository}:{reference.tag}"]
     parts = repository.split("/")
     scopes += ["/".join(parts[:length]) for length in range(len(parts), 0, -1)]
-    labels = reference.registry.split(".")
-    scopes += ["*." + ".".join(labels[at:]) for at in range(1, len(labels))]
+    # A wildcard holds for every port. One that has a port itself means nothing to podman, and to us that port.
+    host, colon, _port = reference.registry.partition(":")
+    for registry in [reference.registry, host] if colon else [host]:
+        labels = registry.split(".")
+        scopes += ["*." + ".".join(labels[at:]) for at in range(1, len(labels))]
     return scopes
 
 

@@ -12,6 +12,11 @@ from ..model.image import Image
 from ..model.platform import same_platform
 from .change import Change, Fields
 
+# What is told of an image that is not at its registry before an earlier task has pushed it.
+UNKNOWN_DIGEST = "as the registry has it"
+
+_LACKING = ("missing_layers", "damaged_layers")
+
 
 @dataclass(frozen=True)
 class _ToImage(Change):
@@ -33,6 +38,22 @@ class _ToImage(Change):
 
 class PullImage(_ToImage):
     """Fetches what is lacking of an image from its registry."""
+
+
+@dataclass(frozen=True)
+class RestoreImage(_ToImage):
+    """Brings back what is gone or damaged of an image that is the wanted one: unpacked again out of what is here, and
+    fetched only where that does not do."""
+
+    current: Image
+
+    @property
+    def before(self) -> Fields:
+        return {name: value for name, value in told_image(self.current).items() if name in _LACKING}
+
+    @property
+    def after(self) -> Fields:
+        return {name: [] for name in self.before}
 
 
 class AssembleImage(_ToImage):
@@ -66,11 +87,16 @@ def plan_image(desired: Image | None, current: Image | None) -> Iterator[Change]
     elif (
         current is None
         or desired.digest not in ("", current.digest)
-        or current.missing
-        or current.damaged
         or not same_platform(desired.platform, current.platform)
     ):
-        yield PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
+        yield _obtain(desired, current)
+    elif current.missing or current.damaged:
+        # A recipe is at hand for what no blob has any more.
+        yield _obtain(desired, current) if desired.recipe is not None else RestoreImage(desired, current)
+
+
+def _obtain(desired: Image, current: Image | None) -> Change:
+    return PullImage(desired, current) if desired.recipe is None else AssembleImage(desired, current)
 
 
 def plan_tag(desired: Image, current: Image | None, *, keep: bool = False) -> Iterator[Change]:
@@ -83,7 +109,7 @@ def told_image(image: Image | None) -> Fields:
     """What a change tells of an image."""
     if image is None:
         return {}
-    told: Fields = {"digest": image.digest or "as the registry has it"}
+    told: Fields = {"digest": image.digest or UNKNOWN_DIGEST}
     if image.platform:
         told["platform"] = image.platform
     if image.layers:

@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from .change import Change, Fields
+from .image import UNKNOWN_DIGEST
 
 
 @dataclass(frozen=True)
 class LockImage(Change):
-    """Writes what a name means. A digest is empty where there is none."""
+    """Writes what a name means. ``current`` is empty where nothing was locked, ``digest`` while nobody knows it."""
 
     name: str
     digest: str
@@ -29,7 +30,7 @@ class LockImage(Change):
 
     @property
     def after(self) -> Fields:
-        return {"digest": self.digest}
+        return {"digest": self.digest or UNKNOWN_DIGEST}
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,14 @@ class UnlockImage(Change):
 
 
 def plan_lock(desired: Mapping[str, str | None], current: Mapping[str, str]) -> Iterator[Change]:
-    """Yield the changes for names and their digests; None takes a name out, other names of the file stay."""
+    """Yield the changes for names and their digests; None takes a name out, other names of the file stay.
+
+    An empty digest is one that nobody knows before the run, so it is told as a change, whatever is locked.
+    """
     for name, digest in sorted(desired.items()):
         there = current.get(name, "")
         if digest is None:
             if there:
                 yield UnlockImage(name, there)
-        elif digest != there:
+        elif not digest or digest != there:
             yield LockImage(name, digest, there)

@@ -14,6 +14,7 @@ import json
 import os
 from functools import partial
 
+from ..cgroup.resources import Resources
 from ..errors import Conflict, RuntimeFailed
 from ..linux import mount as m
 from ..linux.criu import DUMP, PRE_DUMP, RESTORE, request
@@ -24,8 +25,9 @@ from ..linux.namespaces import CLONE_NEWNET, NAMESPACES
 from ..linux.process import find_program, start_time
 from .exec import wait_exit
 from .oci_create import Creation, check_terminal, prepare_restored, read_bundle, write_pid
-from .state import State
+from .state import CRIU_ROOT, State
 from .steps.cgroup_mounts import observe_hierarchies
+from .steps.mount_options import parse_mount_options
 from .steps.process import write_file
 
 TYPE_CHECKING = False
@@ -109,8 +111,14 @@ def restore_container(runtime: Runtime, identity: str, bundle: str, creation: Cr
         if cgroups:
             cgroups.destroy(state.cgroups_path)
         raise
-    if creation.pid_file:
-        write_pid(creation.pid_file, pid)
+    try:
+        if cgroups:
+            cgroups.settle(state.cgroups_path, Resources(spec["linux"].get("resources") or {}))
+        if creation.pid_file:
+            write_pid(creation.pid_file, pid)
+    except BaseException:
+        runtime.delete(identity, force=True)
+        raise
     if creation.detach:
         return 0
     try:
@@ -127,7 +135,7 @@ def _restore(
     options: CriuOptions,
     task_files: list[str],
 ) -> int:
-    root = os.path.join(state.directory, "criu-root")
+    root = os.path.join(state.directory, CRIU_ROOT)
     os.mkdir(root, 0o755)
     # criu wants a root that is a mount point, on nothing else.
     mount(state.values["rootfs"], root, flags=m.MS_BIND | m.MS_REC)
@@ -155,11 +163,18 @@ def _restore(
     finally:
         for _kind, fd in opened:
             os.close(fd)
-        umount2(root, m.MNT_DETACH)
-        os.rmdir(root)
+        drop_root(state.directory)
     if not found:
         raise RuntimeFailed(f"container {state.id}: criu restored it and named no process")
     return found[0]
+
+
+def drop_root(directory: str) -> None:
+    """Take away the mount that a restore needs, as far as it was made, and what it is on."""
+    root = os.path.join(directory, CRIU_ROOT)
+    with suppress(OSError):  # EINVAL: it had not come to the mount
+        umount2(root, m.MNT_DETACH)
+    os.rmdir(root)
 
 
 def _plan_restore(
@@ -241,9 +256,8 @@ def _external_mounts(spec: Mapping[str, Any], cgroups_path: str) -> Iterator[tup
     linux = spec.get("linux") or {}
     own_cgroups = any(entry["type"] == "cgroup" for entry in linux.get("namespaces") or ())
     for entry in spec.get("mounts") or ():
-        options = entry.get("options") or ()
         target = os.path.normpath("/" + entry["destination"].lstrip("/"))
-        if "bind" in options or "rbind" in options:
+        if parse_mount_options(entry.get("options") or (), entry.get("type") or "").bind:
             yield target, entry["source"]
         elif entry.get("type") == "cgroup" and not own_cgroups:
             for hierarchy in observe_hierarchies():

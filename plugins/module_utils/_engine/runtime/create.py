@@ -17,13 +17,7 @@ import time
 from ..errors import InvalidOption, KernelError, RuntimeFailed
 from ..linux.inherited import set_dumpable
 from ..linux.lean import suppress
-from ..linux.namespaces import (
-    CLONE_NEWCGROUP,
-    CLONE_NEWTIME,
-    CLONE_PARENT,
-    NAMESPACES,
-    clone3,
-)
+from ..linux.namespaces import CLONE_NEWCGROUP, CLONE_NEWTIME, CLONE_PARENT, NAMESPACES, clone3
 from ..linux.process import send_signal, start_time, wait_gone
 from ..linux.seccomp import compile_filter
 from ..linux.seccomp_profile import FLAGS, check_profile, parse_flags
@@ -109,6 +103,16 @@ class Created:
 
 def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions) -> Created:
     """Create ``identity`` out of a valid ``spec``. Raises EngineError after undoing what was done."""
+    state = claim_container(root, identity, bundle, spec, options)
+    try:
+        return fill_container(state, spec, options)
+    except BaseException:
+        state.remove()
+        raise
+
+
+def claim_container(root: str, identity: str, bundle: str, spec: Mapping[str, Any], options: CreateOptions) -> State:
+    """Take the id, and write down what is going to be made by it. Raises Conflict where somebody has it."""
     bundle = os.path.abspath(bundle)
     rootfs = os.path.join(bundle, spec["root"]["path"])
     if not os.path.isdir(rootfs):
@@ -116,15 +120,16 @@ def create_container(root: str, identity: str, bundle: str, spec: Mapping[str, A
     profile = (spec.get("linux") or {}).get("seccomp")
     if profile and not options.seccomp and not _is_compiled(profile):
         check_profile(profile)
-    state = create_state(root, identity, describe_container(bundle, rootfs, spec, options))
+    return create_state(root, identity, describe_container(bundle, rootfs, spec, options))
+
+
+def fill_container(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Created:
+    """Make the container whose id is claimed. Where that fails, the claim is what is left."""
+    state.values["freezer"] = find_freezer(options.membership)
     try:
         return _create(state, spec, options)
     except OSError as error:
-        state.remove()
-        raise KernelError(f"creating container {identity}", error) from error
-    except BaseException:
-        state.remove()
-        raise
+        raise KernelError(f"creating container {state.id}", error) from error
 
 
 def describe_container(bundle: str, rootfs: str, spec: Mapping[str, Any], options: CreateOptions) -> dict[str, Any]:
@@ -138,7 +143,7 @@ def describe_container(bundle: str, rootfs: str, spec: Mapping[str, Any], option
         "cgroupsPath": (spec.get("linux") or {}).get("cgroupsPath") or "",
         "annotations": spec.get("annotations") or {},
         "hooks": any((spec.get("hooks") or {}).values()),
-        "freezer": find_freezer(options.membership),
+        "freezer": "",
         "creator": list(options.creator),
     }
 
@@ -172,6 +177,8 @@ def _create(state: State, spec: Mapping[str, Any], options: CreateOptions) -> Cr
         execute_all(plan_outside(init))
         if init.linux.get("intelRdt") is not None:
             _prepare_classes(state, init)
+        if state.values.keys() & {"shared_mounts", "resctrl"}:
+            state.save()  # of what outlives the init whoever deletes the container has to know, should we be killed
         pid, pidfd = _bear(init, ours, options)
         if init.sources:
             init.sources.close()

@@ -10,7 +10,6 @@ to be left alone.
 
 from __future__ import annotations
 
-import _signal as signal
 import os
 import select
 import sys
@@ -27,9 +26,12 @@ from ..linux.seccomp_profile import parse_flags
 from ..linux.trampoline import Birth
 from .channel import Channel
 from .create import Membership, compile_seccomp
-from .init import DieWithParent, FindHome, Init, plan_process
+from .init import DieWithParent, Init, plan_process
+from .seals import refuse_tracer
+from .signals import Forwarding
 from .steps.devices import OpenConsole
 from .steps.execution import Execution, FindProgram, MakeTrampoline
+from .steps.home import FindHome
 from .steps.operations import Operation, execute_all
 from .steps.process import BecomeNamespaceRoot, FreeAffinity, NewSession, RaiseRlimit, SealImports, write_file
 from .users import User, resolve_user
@@ -71,6 +73,8 @@ def enter_container(
             from .mappings import prepare_entry  # what a container without a user namespace needs nothing of
 
             prepare_entry(process, state.pid, options.stdio)
+        if state.status() == "created":
+            refuse_tracer(state.id, state.pid, spec, process)
         init = Init({**spec, "process": process}, bundle=state.bundle, channel=theirs, fifo=-1)
         init.in_user_namespace |= in_user_namespace()
         if profile := init.linux.get("seccomp"):
@@ -103,6 +107,13 @@ def _plan_before(state: State, init: Init) -> Sequence[Operation]:
 
         before, after = plan_affinity(affinity)
         init.rare = [*after, *init.rare]
+    if init.spec["process"].get("apparmorProfile"):
+        from .steps.labels import SetAppArmorProfile  # imported already (plan_rare())
+
+        # For the next program, whose process this becomes. Now, by the host's procfs: that of the container does not
+        # know us before we are in its pid namespace, and root of a user namespace may not have another (EPERM).
+        before += [operation for operation in init.rare if isinstance(operation, SetAppArmorProfile)]
+        init.rare = [operation for operation in init.rare if operation not in before]
     if state.values.get("resctrl"):
         from .intel_rdt import EnterClasses  # few hosts have such a thing
 
@@ -326,23 +337,17 @@ def run_on_terminal(
     if entered:
         entered(pid, pidfd)
     options.send_console.close()
-    relay(receive_console(receiver), pidfd)
-    return wait_exit(pid, pidfd)
+    with Forwarding(pidfd):
+        relay(receive_console(receiver), pidfd)
+        return wait_exit(pid, pidfd)
 
 
 def wait_exit(pid: int, pidfd: int) -> int:
-    """Wait for a child and pass SIGINT and SIGTERM on to it meanwhile; its exit code as a shell counts."""
-
-    def forward(number: int, _frame: object) -> None:
-        with suppress(ProcessLookupError):
-            signal.pidfd_send_signal(pidfd, number)
-
-    handlers = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Wait for a child and pass signals on to it meanwhile; its exit code as a shell counts."""
     try:
-        select.select([pidfd], [], [])
-        status = os.waitpid(pid, 0)[1]
+        with Forwarding(pidfd):
+            select.select([pidfd], [], [])
+            status = os.waitpid(pid, 0)[1]
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         os.close(pidfd)
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)

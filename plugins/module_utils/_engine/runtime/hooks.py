@@ -112,16 +112,24 @@ def _wait(pid: int, timeout: int | None) -> int | None:
     pidfd = os.pidfd_open(pid)
     try:
         done = select.select([pidfd], [], [], timeout and min(timeout, _LONGEST))[0]
+    except BaseException:  # whoever wanted it to run is told to end
+        _end(pid)
+        os.waitpid(pid, 0)
+        raise
     finally:
         os.close(pidfd)
     if not done:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)  # which may not have come to lead its group
+        _end(pid)
     status = os.waitpid(pid, 0)[1]
     if not done:
         return None
     return -os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+
+
+def _end(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)  # which may not have come to lead its group
 
 
 class RunHooks(Operation):

@@ -18,7 +18,8 @@ from .hooks import HookFailed, RunHooks
 from .steps.cgroup_mounts import MountCgroups
 from .steps.covers import CloseCovers, Covers, MakeReadOnly, Mask
 from .steps.devices import LimitDevices, OpenConsole, device_rules, plan_devices
-from .steps.execution import Environment, Execution, FindProgram, MakeTrampoline
+from .steps.execution import Execution, FindProgram, MakeTrampoline
+from .steps.home import FindHome, MakeWorkingDirectory
 from .steps.loopback import LoopbackUp
 from .steps.mount_options import needs_sources, parse_mount_options
 from .steps.mounts import FinishReadOnly, MountFilesystem, destination_of
@@ -43,7 +44,6 @@ from .steps.process import (
     plan_sysctl,
 )
 from .steps.rootfs import BindRoot, MakeRootReadOnly, OpenRoot, Propagation, SetPropagation, plan_change
-from .users import resolve_user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -189,6 +189,8 @@ def plan_init(init: Init) -> Iterator[Operation]:
     init.debug = False
     # Before the creator hears of it, which may end at once then. One that ends without a word ends us: the pipe tells.
     yield DieWithParent(init.die_with_parent)
+    if not init.in_user_namespace:  # whose root may not write to the host's files anyway, and whose creator looks in
+        yield Hide()
     yield TellCreator(init.channel, "ready")
     if init.creator_leaves:
         yield DivertFailures(init.channel, init.fifo)
@@ -308,8 +310,10 @@ def plan_rare(process: Mapping[str, Any], linux: Mapping[str, Any]) -> Sequence[
 def plan_process(process: Mapping[str, Any], init: Init, *, waits: bool = False) -> Iterator[Operation]:
     """What the process is: limits, user, privileges, directory. Used by exec; and an init ``waits`` after it."""
     user = process.get("user") or {"uid": 0, "gid": 0}
+    # An init that waits has seven open files, some more on the way, and those that it passes on.
+    least = 64 + init.preserve_fds if waits else 0
     for limit in process.get("rlimits") or ():
-        yield SetRlimit(limit["type"], limit["soft"], limit["hard"], least=256 if waits else 0)
+        yield SetRlimit(limit["type"], limit["soft"], limit["hard"], least=least)
     yield from init.rare
     if not process.get("terminal"):
         yield OwnNull()
@@ -330,40 +334,6 @@ def plan_process(process: Mapping[str, Any], init: Init, *, waits: bool = False)
     yield ChangeDirectory(directory)
 
 
-class FindHome(Operation):
-    """HOME where the environment lacks it or has it empty, by the container's /etc/passwd; as runc, for all users."""
-
-    def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
-        self.root = root
-        self.process = process
-
-    def __str__(self) -> str:
-        return "find the home of the user"
-
-    def execute(self) -> None:
-        env = self.process.get("env") or []
-        if not Environment(env).variables.get("HOME") and isinstance(self.process, dict):
-            uid = (self.process.get("user") or {}).get("uid", 0)
-            self.process["env"] = [*env, "HOME=" + resolve_user(str(uid), self.root).home]
-
-
-class MakeWorkingDirectory(Operation):
-    """The directory that the process starts in, where the image lacks it."""
-
-    def __init__(self, root: Root, process: Mapping[str, Any]) -> None:
-        self.root = root
-        self.process = process
-
-    def __str__(self) -> str:
-        return f"make the working directory {self.process['cwd']}"
-
-    def execute(self) -> None:
-        try:
-            self.root.make_directories(self.process["cwd"])
-        except OSError:
-            return  # ChangeDirectory tells what is wrong with it.
-
-
 class DieWithParent(Operation):
     """Whether the end of the parent ends this process. A change of user undoes it, so it is said again after that."""
 
@@ -375,6 +345,18 @@ class DieWithParent(Operation):
 
     def execute(self) -> None:
         inherited.set_parent_death_signal(signal.SIGKILL if self.die else 0)
+
+
+class Hide(Operation):
+    """Keep whoever enters the container before it is started, and its startContainer hooks, from opening what this
+    process is run from (/proc/1/exe): that is the host's Python still (CVE-2019-5736). See ptrace(2), access mode
+    checking: it does not hold with CAP_SYS_PTRACE (seals.py)."""
+
+    def __str__(self) -> str:
+        return "keep others from looking into this process"
+
+    def execute(self) -> None:
+        inherited.set_dumpable(False)
 
 
 class WaitForStart(Operation):

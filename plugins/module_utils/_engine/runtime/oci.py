@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import os
 
-from ..errors import Conflict, EngineError, RuntimeFailed
+from ..errors import Conflict, NotFound, RuntimeFailed
 from ..linux.lean import Descriptor
-from .state import State, load_state, parse_id
+from .state import State, load_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ class Runtime:
     """``root`` holds the states (runc's --root); ``instance`` names our part of the cgroup tree.
 
     ``given`` are the global options that were named; ``debug`` takes a line about each step where one wants to see;
-    ``rootless``: we are not the machine's root, who may make any cgroup.
+    ``rootless``: we are not the machine's root, who may make any cgroup. ``private``: nobody but us reaches its
+    containers, so that none is entered before it is started; this process is then no command to be run again.
     """
 
     def __init__(self, root: str, instance: str) -> None:
@@ -35,6 +36,7 @@ class Runtime:
         self.given: frozenset[str] = frozenset()
         self.criu = "criu"
         self.rootless = False
+        self.private = False
         self.debug: Callable[[str], None] | None = None
         self.warn: Callable[[str], None] = lambda message: None
         self._cgroups: dict[bool, Cgroups] = {}
@@ -118,12 +120,18 @@ class Runtime:
 
         try:
             state = self.state(identity)
-        except EngineError:
-            if force and not os.path.exists(os.path.join(self.root, parse_id(identity))):
+        except NotFound:
+            # Whoever made its directory was killed before it could say what it is for, or when it removed it.
+            State(self.root, identity, {}).remove()
+            self._remove_notify(identity)
+            if force:
                 return
             raise
         cgroups = self.cgroups(state.cgroups_path) if state.cgroups_path else None
         delete_state(state, cgroups, force=force, warn=self.warn)
+        self._remove_notify(identity)
+
+    def _remove_notify(self, identity: str) -> None:
         if os.path.isdir(os.path.join(self.root, f".notify-{identity}")):
             from .notify import remove_notify  # for containers that a unit of Type=notify runs
 

@@ -10,15 +10,17 @@ import sys
 
 from ..cgroup.place import is_scope, place_container
 from ..cgroup.resources import Resources
-from ..errors import Conflict, KernelError, RuntimeFailed
+from ..errors import Conflict, InvalidOption, KernelError, RuntimeFailed, printable
 from ..linux.files import read_whole, write_atomic
 from ..linux.inherited import set_child_subreaper
 from ..linux.process import in_user_namespace
 from .config.validate import read_config
-from .create import Created, CreateOptions, create_container, describe_container
+from .create import Created, CreateOptions, claim_container, fill_container
 from .exec import wait_exit
 from .membership import membership_of
-from .state import SPEC_FILE, State, create_state, parse_id
+from .seals import has_own_users, may_trace
+from .signals import Forwarding, end_by_exception
+from .state import SPEC_FILE, State, find_freezer, parse_id
 from .steps.privileges import find_ungrantable
 
 TYPE_CHECKING = False
@@ -54,16 +56,18 @@ def create(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> 
 
 def run(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> int:
     """Create and start; unless detached, stay with it to its end, remove it and return its exit code."""
+    spec = read_bundle(runtime, identity, bundle)
+    if not spec["process"]["args"]:
+        raise InvalidOption("process", None, "a process to be started; `create` takes a container without one")
+    options = _options(spec, creation)
     if creation.detach:
-        create(runtime, identity, bundle, creation)
+        _create(runtime, identity, bundle, spec, options, creation)
         try:
             runtime.start(identity)
         except BaseException:
             runtime.delete(identity, force=True)
             raise
         return 0
-    spec = read_bundle(runtime, identity, bundle)
-    options = _options(spec, creation)
     options.die_with_parent = True
     receiver: socket.socket | None = None
     if spec["process"].get("terminal"):
@@ -74,8 +78,9 @@ def run(runtime: Runtime, identity: str, bundle: str, creation: Creation) -> int
         set_child_subreaper()
     created = _create(runtime, identity, bundle, spec, options, creation)
     try:
-        runtime.start(identity, attached=True)
-        return _accompany(created, options, receiver)
+        with Forwarding(created.pidfd):
+            runtime.start(identity, attached=True)
+            return _accompany(created, options, receiver)
     finally:
         if not creation.keep:
             runtime.delete(identity, force=True)
@@ -92,22 +97,25 @@ def _accompany(created: Created, options: CreateOptions, receiver: socket.socket
     message = created.channel.hear()
     if message and "error" in message:
         # The program, not the container, could not be started: as a shell tells it.
-        sys.stderr.write(f"{message['error']}\n")
+        sys.stderr.write(printable(message["error"]) + "\n")
     return code
 
 
 def read_bundle(runtime: Runtime, identity: str, bundle: str) -> dict[str, Any]:
+    """The configuration of a container that is about to be made; nothing is, yet."""
+    end_by_exception()
     if os.path.exists(os.path.join(runtime.root, parse_id(identity))):
         raise Conflict(f"container with id {identity!r} already exists in {runtime.root}; delete it first")
     spec = read_config(bundle)
-    linux = spec.setdefault("linux", {})
-    if any(entry["type"] == "pid" and entry.get("path") for entry in linux.get("namespaces") or ()):
-        from ..linux.sealed import run_sealed  # others see the init of such a container while it is ours
-
-        run_sealed()
+    linux = spec["linux"] = spec.get("linux") or {}
     if not spec.get("process"):
         # Required by start alone (config.md, Process): the container is there, and Execution refuses to go on.
         spec["process"] = {"args": [], "cwd": "/"}
+    joins = any(entry["type"] == "pid" and entry.get("path") for entry in linux.get("namespaces") or ())
+    if not runtime.private and (joins or (may_trace(spec["process"]) and not has_own_users(spec))):
+        from ..linux.sealed import run_sealed  # others may look into the init of such a container while it is ours
+
+        run_sealed()
     if os.geteuid() != 0:
         from .rootless import check_ordinary  # root's containers need not be asked
 
@@ -132,7 +140,7 @@ def _options(spec: dict[str, Any], creation: Creation) -> CreateOptions:
     options.move_root = creation.no_pivot
     options.new_keyring = not creation.no_new_keyring
     options.leaves = creation.detach
-    listening = int(os.environ["LISTEN_FDS"]) if os.environ.get("LISTEN_PID") == str(os.getpid()) else 0
+    listening = count_listening()
     if listening:
         # sd_listen_fds(3): the container's program is process 1 of its pid namespace.
         spec["process"]["env"] = [*(spec["process"].get("env") or ()), f"LISTEN_FDS={listening}", "LISTEN_PID=1"]
@@ -148,26 +156,41 @@ def _options(spec: dict[str, Any], creation: Creation) -> CreateOptions:
 def _create(
     runtime: Runtime, identity: str, bundle: str, spec: dict[str, Any], options: CreateOptions, creation: Creation
 ) -> Created:
-    sender = connect_pidfd(creation.pidfd_socket)
-    if os.environ.get("NOTIFY_SOCKET"):
-        from .notify import NotifySocket  # for containers that a unit of Type=notify runs
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return _make(runtime, identity, bundle, spec, options, creation)
+    from .notify import NotifySocket, remove_notify  # for containers that a unit of Type=notify runs
 
-        NotifySocket(os.environ["NOTIFY_SOCKET"], runtime.root, identity).plan(spec)
+    NotifySocket(os.environ["NOTIFY_SOCKET"], runtime.root, identity).plan(spec)
+    try:
+        return _make(runtime, identity, bundle, spec, options, creation)
+    except BaseException:
+        remove_notify(runtime.root, identity)
+        raise
+
+
+def _make(
+    runtime: Runtime, identity: str, bundle: str, spec: dict[str, Any], options: CreateOptions, creation: Creation
+) -> Created:
+    sender = connect_pidfd(creation.pidfd_socket)
     path, resources = spec["linux"]["cgroupsPath"], Resources(spec["linux"].get("resources") or {})
-    cgroups = _prepare_cgroup(runtime, spec, resources) if path else None
     options.rootless = runtime.rootless
     options.in_user_namespace = runtime.rootless and in_user_namespace()
+    options.debug = runtime.debug
+    for warning in find_ungrantable(spec["process"], user_namespace=has_own_users(spec)):
+        runtime.warn(warning)
+    # First of all, so that its cgroup is not that of another with this id, and is known should we be killed.
+    state, cgroups = claim_container(runtime.root, identity, bundle, spec, options), None
     try:
-        if cgroups:
+        if path:
+            cgroups = _prepare_cgroup(runtime, spec, resources)
             options.membership = membership_of(cgroups, path)
-        options.debug = runtime.debug
-        user = any(entry["type"] == "user" for entry in spec["linux"].get("namespaces") or ())
-        for warning in find_ungrantable(spec["process"], user_namespace=user):
-            runtime.warn(warning)
-        created = create_container(runtime.root, identity, bundle, spec, options)
+        created = fill_container(state, spec, options)
     except BaseException:
-        if cgroups:
-            cgroups.destroy(path)
+        try:
+            if cgroups:
+                cgroups.destroy(path)
+        finally:
+            state.remove()
         if options.last_state and (spec.get("hooks") or {}).get("poststop"):
             from .hooks import run_poststop  # most containers have none
 
@@ -194,20 +217,23 @@ def prepare_restored(
     """The state and the cgroup of a container that criu shall fill, and the files that take its pid in."""
     path, resources = spec["linux"]["cgroupsPath"], Resources(spec["linux"].get("resources") or {})
     options = CreateOptions()
-    cgroups = _prepare_cgroup(runtime, spec, resources) if path else None
+    state, cgroups = claim_container(runtime.root, identity, bundle, spec, options), None
     try:
         files: list[str] = []
-        if cgroups:
-            options.membership = membership_of(cgroups, path)
-            unified = options.membership.directory
-            files = [f"{unified}/cgroup.procs"] if unified else list(options.membership.task_files)
-        bundle = os.path.abspath(bundle)
-        values = describe_container(bundle, os.path.join(bundle, spec["root"]["path"]), spec, options)
-        state = create_state(runtime.root, identity, values)
+        if path:
+            cgroups = _prepare_cgroup(runtime, spec, resources)
+            membership = membership_of(cgroups, path)
+            state.values["freezer"] = find_freezer(membership)
+            # A hybrid host has both.
+            files = [*membership.task_files]
+            files += [f"{membership.directory}/cgroup.procs"] if membership.directory else []
         _keep_spec(state, bundle)
     except BaseException:
-        if cgroups:
-            cgroups.destroy(path)
+        try:
+            if cgroups:
+                cgroups.destroy(path)
+        finally:
+            state.remove()
         raise
     return state, cgroups, files
 
@@ -227,8 +253,12 @@ def _prepare_cgroup(runtime: Runtime, spec: dict[str, Any], resources: Resources
         from ..cgroup.v2.ownership import find_owner, give_cgroup  # hosts of v2
 
         owner = find_owner(spec)
-        if owner:
-            give_cgroup(cgroups.payload_directory(path), owner)
+        try:
+            if owner:
+                give_cgroup(cgroups.payload_directory(path), owner)
+        except BaseException:
+            cgroups.destroy(path)
+            raise
     return cgroups
 
 
@@ -262,6 +292,12 @@ def check_descriptors(first: int, count: int) -> None:
             os.fstat(fd)
         except OSError as error:
             raise RuntimeFailed(f"--preserve-fds {count}: descriptor {fd} is not open") from error
+
+
+def count_listening() -> int:
+    """How many sockets a service manager passes on, from descriptor 3 (sd_listen_fds(3)). Nonsense is none."""
+    count = os.environ.get("LISTEN_FDS", "") if os.environ.get("LISTEN_PID") == str(os.getpid()) else ""
+    return int(count) if count.isascii() and count.isdigit() else 0
 
 
 def connect_pidfd(path: str) -> Any:

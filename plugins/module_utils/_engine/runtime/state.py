@@ -27,6 +27,9 @@ OCI_VERSION = "1.3.0"
 # The configuration that a container was created from, in its state directory; where it is missing, the bundle has it.
 SPEC_FILE = "config.json"
 
+# The directory there that a root file system is mounted on while criu(8) restores a container.
+CRIU_ROOT = "criu-root"
+
 _ID_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.")
 
 
@@ -86,9 +89,9 @@ class State:
             return "creating" if is_alive(*self.creator) else "stopped"
         if not is_alive(self.pid, self.started):
             return "stopped"
-        if os.path.exists(self.fifo):
-            return "created"
-        return "paused" if is_frozen(self.values.get("freezer") or "") else "running"
+        if is_frozen(self.values.get("freezer") or ""):
+            return "paused"
+        return "created" if os.path.exists(self.fifo) else "running"
 
     def told(self, status: str = "", pid: int = 0) -> dict[str, Any]:
         """The state as ``state`` prints it and hooks read it; whoever knows ``status`` and ``pid`` need not have the
@@ -140,7 +143,7 @@ class State:
             return f"#{uid}"
 
     def remove(self) -> None:
-        """Forget the container. The directory holds files alone."""
+        """Forget the container. The directory holds files alone, but for what a restore that was killed has left."""
         if self.values.get("resctrl"):
             from .intel_rdt import remove_classes  # few hosts have such a thing
 
@@ -150,6 +153,11 @@ class State:
 
             drop_mounts(self.values["shared_mounts"], self.values["rootfs"])
         for name in list_directory(self.directory):
+            if name == CRIU_ROOT:
+                from .checkpoint import drop_root  # after a restore that was killed
+
+                drop_root(self.directory)
+                continue
             remove_if_exists(os.path.join(self.directory, name))
         with suppress(FileNotFoundError):
             os.rmdir(self.directory)
@@ -182,14 +190,24 @@ def is_frozen(path: str) -> bool:
 def create_state(root: str, identity: str, values: dict[str, Any]) -> State:
     """Claim ``identity`` and write its first state. Conflict where a container has that id."""
     state = State(root, parse_id(identity), values)
-    # Sticky: else what stands in $XDG_RUNTIME_DIR may be cleaned away after six hours (XDG Base Directory Spec).
-    os.makedirs(root, mode=0o1700, exist_ok=True)
+    if not os.path.isdir(root):
+        _make_root(root)
     try:
         os.mkdir(state.directory, 0o700)
     except FileExistsError as error:
         raise Conflict(f"container with id {identity!r} already exists in {root}; delete it first") from error
     state.save()
     return state
+
+
+def _make_root(root: str) -> None:
+    """The directory of states; those above it are nobody else's to write to, whatever umask we have been given."""
+    umask = os.umask(0o022)
+    try:
+        # Sticky: else what stands in $XDG_RUNTIME_DIR may be cleaned away after six hours (XDG Base Directory Spec).
+        os.makedirs(root, mode=0o1700, exist_ok=True)
+    finally:
+        os.umask(umask)
 
 
 def load_state(root: str, identity: str) -> State:

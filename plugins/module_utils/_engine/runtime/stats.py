@@ -17,13 +17,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any
 
+    from .state import State
+
 _MOST = (1 << 64) - 1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def observe_stats(directories: Mapping[str, str], pid: int) -> dict[str, Any]:
-    """``directories`` are a container's by controller, or v2's one as ``""``; ``pid`` is its init."""
+def observe_stats(directories: Mapping[str, str], state: State) -> dict[str, Any]:
+    """``directories`` are a container's by controller, or v2's one as ``""``."""
     unified = directories.get("", "")
+    classes: dict[str, Any] = {}
+    if state.values.get("resctrl"):
+        from .intel_rdt_stats import observe_classes  # few hosts have such a thing
+
+        classes = observe_classes(state.values["resctrl"])
     return {
         "cpu": _cpu_v2(unified) if unified else _cpu_v1(directories),
         "cpuset": _cpuset_v2(unified) if unified else _cpuset_v1(directories.get("cpuset", "")),
@@ -31,8 +38,8 @@ def observe_stats(directories: Mapping[str, str], pid: int) -> dict[str, Any]:
         "pids": _pids(unified or directories.get("pids", "")),
         "blkio": _io_v2(unified) if unified else _blkio_v1(directories.get("blkio", "")),
         "hugetlb": _hugetlb(unified or directories.get("hugetlb", "")),
-        "intel_rdt": {},
-        "network_interfaces": list(_interfaces(pid)) or None,
+        "intel_rdt": classes,
+        "network_interfaces": list(_interfaces(state.pid)) or None,
     }
 
 

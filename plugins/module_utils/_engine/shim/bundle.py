@@ -10,6 +10,7 @@ import shutil
 from dataclasses import asdict
 
 from ..errors import InvalidOption, KernelError, NotFound, StateCorrupt, Unsupported
+from ..linux.apparmor import load_default_profile
 from ..linux.files import list_directory, read_json, remove_if_exists, write_atomic, write_json
 from ..model.cgroup import Limits
 from ..model.container import Attachment, Container, Device, Namespaces, Port, Security, Ulimit, Volume
@@ -62,6 +63,8 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
         if not os.path.isdir(layer):
             raise InvalidOption("layers", layer, "the directory of an unpacked layer")
     try:
+        if found.apparmor:
+            load_default_profile(paths.apparmor_profile)
         for name in ("rootfs", "upper", "work"):
             os.makedirs(os.path.join(bundle, name), mode=0o755, exist_ok=True)
         os.chmod(bundle, 0o700)

@@ -21,7 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from ..model.container import Container
     from ..paths import Paths
+
+
+def seal_command(container: Container) -> None:
+    """Execute this process's command line again from a Python that cannot be written to, where it may be Python that
+    enters the container and not a trampoline (runtime/seals.py)."""
+    security = container.security
+    if security.apparmor or security.label or security.seccomp:
+        from ..linux.sealed import run_sealed  # few containers have these
+
+        run_sealed()
 
 
 def exec_process(

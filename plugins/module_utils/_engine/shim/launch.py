@@ -23,7 +23,7 @@ from .spec import idmapped_volume
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from ..cgroup.interface import Cgroups
@@ -90,7 +90,8 @@ def create_containers(
             definitions[name] = definition
         except EngineError as error:
             yield Failed(name, str(error))
-    launcher = launcher or (Launcher(engine) if definitions else None)
+    if launcher is None and definitions:
+        launcher = Launcher(engine, sealed=joins_pids(definition.container for definition in definitions.values()))
     if launcher is None:
         return
     try:
@@ -211,12 +212,28 @@ def _converse(
             yield results.pop(0)
 
 
+def joins_pids(containers: Iterable[Container]) -> bool:
+    """Whether one of them has the pid namespace of another. Whose processes see its init while that is Python of ours,
+    and may look into it where they have CAP_SYS_PTRACE (CVE-2019-5736)."""
+    return any("pid_mode" in container.namespaces.joined for container in containers)
+
+
 class Launcher:
     """The process out of which monitors are forked, and the conversation with it. It holds ``lock`` until it ends, and
     those who create containers for it until they are created."""
 
-    def __init__(self, engine: Sequence[str], lock: int = -1) -> None:
+    def __init__(self, engine: Sequence[str], lock: int = -1, *, sealed: bool = False) -> None:
+        """``sealed``: out of a file that nobody can write to, for containers that others look into (see joins_pids)."""
         command = [*engine, "launch"]
+        program, file = command[0], -1
+        if sealed:
+            from ..linux.sealed import open_unwritable  # few containers join others
+
+            try:
+                file = open_unwritable(program)
+            except OSError as error:
+                raise RuntimeFailed(f"cannot run the engine {program}: {error.strerror}") from error
+            program = f"/proc/self/fd/{file}"
         request_reader, request_writer = os.pipe()
         answer_reader, answer_writer = os.pipe()
         self._errors = os.memfd_create("launcher")
@@ -228,12 +245,12 @@ class Launcher:
         self._pid = 0
         try:
             # Not in the caller's session or group: what ends those must not end containers.
-            self._pid = os.posix_spawn(command[0], command, environment, file_actions=actions, setpgroup=0)
+            self._pid = os.posix_spawn(program, command, environment, file_actions=actions, setpgroup=0)
         except OSError as error:
             raise RuntimeFailed(f"cannot run the engine {command[0]}: {error.strerror}") from error
         finally:
-            os.close(request_reader)
-            os.close(answer_writer)
+            for fd in (request_reader, answer_writer, *([file] if sealed else [])):
+                os.close(fd)
         self._requests = request_writer
         self._answers: BinaryIO = os.fdopen(answer_reader, "rb")
 

@@ -14,6 +14,7 @@ import os
 import stat
 
 from ..errors import InvalidOption, NotFound
+from ..linux.apparmor import find_default_profile
 from ..linux.lean import suppress
 from ..linux.process import find_program
 from ..linux.reaper import build_reaper
@@ -52,7 +53,7 @@ class Provisions:
     """``devices`` are OCI's, with the ``access`` that was asked for and the node's ``source`` on the host; ``seccomp``
     is docker's or OCI's profile, not yet fitted to the container; ``init`` is a program, its bytes; ``masked`` are
     paths that tell too much about this machine; ``sysctls`` are docker's, as far as this kernel has them; ``flags`` are
-    those of the mount that a volume's source is on."""
+    those of the mount that a volume's source is on; ``apparmor`` is a profile for who names none."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Provisions:
         masked: Sequence[str] = (),
         sysctls: Mapping[str, str] | None = None,
         flags: Mapping[str, Sequence[str]] | None = None,
+        apparmor: str = "",
     ) -> None:
         self.devices = devices
         self.seccomp = seccomp
@@ -69,6 +71,7 @@ class Provisions:
         self.masked = masked
         self.sysctls = sysctls or {}
         self.flags = flags or {}
+        self.apparmor = apparmor
 
 
 def observe_provisions(container: Container) -> Provisions:
@@ -91,6 +94,7 @@ def observe_provisions(container: Container) -> Provisions:
         if container.namespaces.network_mode == "private"
         else {},
         {volume.source: list(observe_flags(volume.source)) for volume in container.volumes},
+        "" if security.privileged or security.apparmor else find_default_profile(),
     )
 
 

@@ -91,8 +91,9 @@ def oci_spec(
         spec["hostname"] = container.hostname or container.name
     if container.ulimits:
         spec["process"]["rlimits"] = [_rlimit(ulimit) for ulimit in container.ulimits]
-    if security.apparmor and security.apparmor != "unconfined":
-        spec["process"]["apparmorProfile"] = security.apparmor
+    profile = security.apparmor or found.apparmor
+    if profile and profile != "unconfined":
+        spec["process"]["apparmorProfile"] = profile
     if security.label and security.label != ("disable",):
         spec["process"]["selinuxLabel"], spec["linux"]["mountLabel"] = selinux_labels(security.label)
     return spec

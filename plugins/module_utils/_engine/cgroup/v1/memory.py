@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 LIMIT = "memory.limit_in_bytes"
 MEMSW = "memory.memsw.limit_in_bytes"
 SOFT = "memory.soft_limit_in_bytes"
+TCP = "memory.kmem.tcp.limit_in_bytes"
 
 # PAGE_COUNTER_MAX pages is how v1 shows that there is no limit: 9223372036854771712 where pages have 4096 bytes.
 _NO_LIMIT = (2**63 - 1) // PAGE_SIZE * PAGE_SIZE
@@ -72,7 +73,7 @@ def _apply_total(directory: str, limits: Limits) -> None:
 
 
 def write_memory(directory: str, memory: Mapping[str, Any]) -> None:
-    """``linux.resources.memory``. ``kernel`` and ``kernelTCP`` are ignored, as by runc: Linux 5.16 dropped them."""
+    """``linux.resources.memory``. ``kernel`` is ignored, Linux 5.16 dropped it, and ``kernelTCP`` where it is gone."""
     memsw = read_number(f"{directory}/{MEMSW}")
     limit, total = memory.get("limit"), memory.get("swap")
     if limit == UNLIMITED and total is None and memsw is not None:
@@ -95,6 +96,8 @@ def write_memory(directory: str, memory: Mapping[str, Any]) -> None:
     for name, file in (("reservation", SOFT), ("swappiness", "memory.swappiness")):
         if name in memory:
             write_setting(f"linux.resources.memory.{name}", directory, file, memory[name])
+    if "kernelTCP" in memory and read_number(f"{directory}/{TCP}") is not None:
+        write_setting("linux.resources.memory.kernelTCP", directory, TCP, memory["kernelTCP"])
     if memory.get("disableOOMKiller"):
         write_setting("linux.resources.memory.disableOOMKiller", directory, "memory.oom_control", 1)
     _write_hierarchy(directory, memory)

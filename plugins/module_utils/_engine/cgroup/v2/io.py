@@ -28,6 +28,8 @@ def write_io(directory: str, block_io: Mapping[str, Any]) -> None:
         weight = block_io["weight"] if bfq else io_weight(block_io["weight"])
         write_setting(f"{_OPTION}.weight", directory, file, weight, because=BECAUSE)
     for index, entry in enumerate(block_io.get("weightDevice") or ()):
+        if not entry.get("weight"):
+            continue  # 0 is no weight, as on v1
         weight = entry["weight"] if bfq else io_weight(entry["weight"])
         value = f"{entry['major']}:{entry['minor']} {weight}"
         write_setting(f"{_OPTION}.weightDevice[{index}].weight", directory, file, value, because=BECAUSE)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 from ...errors import DigestMismatch, InvalidImage, InvalidReference
 from ...model.archive import DOCKER_ARCHIVE, OCI_ARCHIVE, OCI_DIRECTORY
 from ...model.reference import normalise, parse_digest
+from ..index import find_image
 from ..layer.compression import compression_of
 from ..manifest import (
     INDEXES,
@@ -31,9 +32,7 @@ from ..manifest import (
     parse_descriptor,
     parse_manifest,
     parse_object,
-    parse_platforms,
 )
-from ..platform import choose_platform
 from ..store import REF_NAME, verify
 from .files import DirectoryFiles, open_files
 
@@ -54,6 +53,7 @@ class Packed(NamedTuple):
     """One image of an archive. ``name`` is normalised, or empty; ``told`` is what the archive calls it.
 
     ``files`` says in which file of the archive the blob of a digest is; the manifest may be in none.
+    ``chosen_from`` is the digest of the index that the image was found in, or empty.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Packed(NamedTuple):
     manifest: Manifest
     config: dict[str, Any]
     files: dict[str, str]
+    chosen_from: str = ""
 
     @property
     def blobs(self) -> tuple[Descriptor, ...]:
@@ -126,21 +127,27 @@ def _oci_images(files: Files, platform: Callable[[], str]) -> Iterator[Packed]:
         annotations = entry.get("annotations")
         annotations = annotations if isinstance(annotations, dict) else {}
         told = annotations.get(CONTAINERD_NAME) or annotations.get(REF_NAME) or ""
+        chosen_from = ""
         if descriptor.media_type in INDEXES:
+            chosen_from = descriptor.digest
             where = f"{files.path}: the index {descriptor.digest}"
-            descriptor = choose_platform(parse_platforms(_read_blob(files, descriptor), where), where, platform())
+            content = _read_blob(files, descriptor)
+            descriptor, _indexes = find_image(
+                descriptor.digest, content, where, platform(), lambda inner: _read_blob(files, inner)
+            )
         if descriptor.media_type in MANIFESTS:
             image = _oci_image(files, descriptor, told if isinstance(told, str) else "")
             if image is not None:
-                yield image
+                yield image._replace(chosen_from=chosen_from)
 
 
 def _oci_image(files: Files, descriptor: Descriptor, told: str) -> Packed | None:
-    """An image; None for what is none, such as a signature."""
+    """An image; None for what is none, such as signatures and attestations, whose layers are documents."""
     what = f"{files.path}: image {told or descriptor.digest}"
     content = _read_blob(files, descriptor)
     manifest = parse_manifest(content, f"{what}: its manifest")
-    if manifest.config.media_type not in _CONFIGS:
+    of_documents = any(layer.media_type.endswith("+json") for layer in manifest.layers)
+    if of_documents or manifest.config.media_type not in _CONFIGS:
         return None
     config = parse_config(_read_blob(files, manifest.config), manifest, f"{what}: its configuration")
     names = {}

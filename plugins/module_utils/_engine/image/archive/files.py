@@ -16,6 +16,7 @@ import stat
 from ...errors import InvalidImage, KernelError, NotFound
 from ..layer.compression import compression_of, inflate
 from ..layer.members import clean_path
+from ..layer.packings import Unpacked, packing_of
 from ..layer.tar import FILE, HARD_LINK, SYMLINK, TarReader
 from ..manifest import MAX_DOCUMENT
 
@@ -99,9 +100,10 @@ class TarFiles(Files):
         self._room = _MAX_KEPT
         self._file: BinaryIO = open(path, "rb", buffering=0)  # noqa: SIM115 - open until close() is called
         try:
-            self.compression = compression_of(self._file.read(512))
+            first = self._file.read(512)
+            self.compression = compression_of(first) or packing_of(first)
             self._input: _Plain | _Inflated = (
-                _Inflated(self._file, path) if self.compression else _Plain(self._file, path)
+                _Inflated(self._file, path, packing_of(first)) if self.compression else _Plain(self._file, path)
             )
             self._input.seek(0)
             self._read_headers()
@@ -254,14 +256,15 @@ class _Plain:
 class _Inflated:
     """A compressed file as if it were not: forwards by reading, backwards within what is at hand or by a new start."""
 
-    def __init__(self, file: BinaryIO, path: str) -> None:
+    def __init__(self, file: BinaryIO, path: str, packing: str) -> None:
         self._file = file
         self._path = path
+        self._packing = packing
         self._start()
 
     def _start(self) -> None:
         self._file.seek(0)
-        self._chunks = inflate(self._file)
+        self._chunks = Unpacked(self._file, self._packing).chunks() if self._packing else inflate(self._file)
         self._buffer = b""
         self._base = 0  # the position of the buffer's first byte
         self.position = 0

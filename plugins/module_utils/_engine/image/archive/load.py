@@ -13,6 +13,7 @@ from __future__ import annotations
 from ...errors import InvalidImage, InvalidOption, NotFound
 from ...model.archive import DOCKER_ARCHIVE
 from ...model.reference import normalise, parse_reference
+from .. import diff_ids
 from ..layer.directories import install_layers, observe_layers
 from ..locks import pinned
 from ..manifest import image_of
@@ -24,7 +25,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ...model.image import Image
+    from ...model.image import Image, Limits
     from ...paths import Paths
     from ..manifest import Descriptor
     from .contents import Contents, Packed
@@ -42,8 +43,11 @@ def resolve_load(paths: Paths, path: str, names: Sequence[str] = ()) -> dict[str
         return {name: _image(name, packed) for name, packed in chosen.items()}
 
 
-def load_images(paths: Paths, path: str, names: Sequence[str] = ()) -> list[Image]:
-    """Load images out of the archive at ``path``; what is there already is left as it is. Raises as resolve_load()."""
+def load_images(paths: Paths, path: str, names: Sequence[str] = (), limits: Limits | None = None) -> list[Image]:
+    """Load images out of the archive at ``path``, each within ``limits``; what is there already is left as it is.
+
+    Raises as resolve_load().
+    """
     with open_archive(path) as archive, write_store(paths, alone=True) as store:
         chosen = _choose_here(paths, store, archive, names)
         blobs = _to_read(paths, store, chosen.values())
@@ -52,7 +56,8 @@ def load_images(paths: Paths, path: str, names: Sequence[str] = ()) -> list[Imag
         try:
             _store_blobs(store, archive, chosen.values(), blobs)
             for packed in chosen.values():
-                install_layers(paths, store, zip(packed.manifest.layers, packed.config["rootfs"]["diff_ids"]))
+                layers = zip(packed.manifest.layers, packed.config["rootfs"]["diff_ids"])
+                install_layers(paths, store, layers, limits)
         except BaseException:
             for digest in _digests(chosen.values()) - before - pinned(paths):
                 store.remove_blob(digest)
@@ -112,8 +117,9 @@ def _to_read(paths: Paths, store: Store, chosen: Iterable[Packed]) -> dict[str, 
     files = {}
     for packed in chosen:
         for blob, diff_id in zip(packed.manifest.layers, packed.config["rootfs"]["diff_ids"]):
-            # A blob whose layer is to be unpacked is read anyway: one that was damaged on disk is loaded again.
-            there = store.has_blob(blob) if diff_id in unpacked else store.is_intact(blob)
+            # A blob whose layer is to be unpacked or checked is read anyway: one that was damaged is loaded again.
+            known = diff_id in unpacked and diff_ids.is_known(store, blob, diff_id)
+            there = store.has_blob(blob) if known else store.is_intact(blob)
             if not there and blob.digest in packed.files:
                 files[packed.files[blob.digest]] = blob
     return files
@@ -126,8 +132,8 @@ def _store_blobs(store: Store, archive: Contents, chosen: Iterable[Packed], blob
         store.put_stream(blob.media_type, archive.files.chunks(name), expected=blob.digest, what=what)
     for packed in chosen:
         config = packed.manifest.config
-        store.put_blob(config.media_type, archive.files.read(packed.files[config.digest]))
-        store.put_blob(packed.descriptor.media_type, packed.content)
+        store.put_blob(config.media_type, archive.files.read(packed.files[config.digest]), config.digest)
+        store.put_blob(packed.descriptor.media_type, packed.content, packed.descriptor.digest)
 
 
 def _digests(chosen: Iterable[Packed]) -> set[str]:

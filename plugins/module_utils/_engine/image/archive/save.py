@@ -15,7 +15,7 @@ import os
 from typing import NamedTuple
 
 from ...errors import Conflict, DigestMismatch, InvalidImage, InvalidOption, KernelError, NotFound
-from ...linux.files import list_directory, remove_if_exists, sync_filesystem, write_atomic
+from ...linux.files import create_file, list_directory, remove_if_exists, sync_filesystem, write_atomic
 from ...model.archive import DOCKER_ARCHIVE, OCI_DIRECTORY, Archive
 from ...model.reference import normalise, parse_reference
 from ..layer.budget import DEFAULT_BUDGET
@@ -265,7 +265,7 @@ def _is_intact(path: str, blob: Descriptor) -> bool:
 def _copy_blob(store: Store, blob: Descriptor, target: str) -> None:
     directory, name = os.path.split(target)
     temporary = os.path.join(directory, f".{name}.tmp")
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    fd = create_file(temporary, 0o644)
     try:
         for chunk in _verified(store, blob):
             write_all(fd, chunk)

@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 def check_packed(paths: Paths, files: Files, reference: Reference, packed: Packed) -> None:
     """Raise Untrusted unless an image of an archive meets the host's policy; see check_image()."""
-    check_image(effective_policy(paths), reference, [packed.descriptor.digest], lambda: ArchiveSignatures(files))
+    signed = [packed.descriptor.digest, *filter(None, [packed.chosen_from])]
+    check_image(effective_policy(paths), reference, signed, lambda: ArchiveSignatures(files))
+
+
+# What `cosign save` calls the signatures of the one image, or index, that it puts into a layout.
+_KIND = ("kind", "dev.cosignproject.cosign/sigs")
 
 
 class ArchiveSignatures:
@@ -35,18 +40,25 @@ class ArchiveSignatures:
         self._files = files
 
     def manifest(self, version: str) -> bytes | None:
-        """What the index calls by that tag, with or without a repository before it, or has under that digest."""
+        """What the index calls by that tag, with or without a repository before it, or has under that digest.
+
+        For a tag of signatures that it knows nothing of, those that it has for whatever image: what a signature is for
+        is in the text that was signed.
+        """
         if ":" in version:
             return self._content(version)
         if "index.json" not in self._files.sizes:
             return None
         what = f"{self._files.path}: index.json"
+        found = None
         for number, entry in enumerate(parse_object(self._files.read("index.json"), what).get("manifests") or ()):
             annotations = entry.get("annotations") if isinstance(entry, dict) else None
             name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
             if isinstance(name, str) and name.rpartition(":")[2] == version:
                 return self._content(parse_descriptor(entry, f"{what}: manifest {number}").digest)
-        return None
+            if isinstance(annotations, dict) and _KIND in annotations.items():
+                found = parse_descriptor(entry, f"{what}: manifest {number}").digest
+        return self._content(found) if found else None
 
     def referrers(self, digest: str) -> Iterable[Mapping[str, Any]]:
         """Tools that write layouts tell of none there."""

@@ -12,7 +12,7 @@ import os
 import stat
 import zlib
 
-from ...linux.files import remove_if_exists, sync_directory
+from ...linux.files import create_file, remove_if_exists, sync_directory
 from ..layer.tar import Member, end_of_archive, header_of, padding_of
 from ..store import write_all
 
@@ -37,8 +37,7 @@ class ArchiveWriter:
         self.rewritable = self._deflate is None
 
     def __enter__(self) -> ArchiveWriter:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._temporary, flags, 0o600)
+        self._fd = create_file(self._temporary, 0o600)
         try:
             os.fchmod(self._fd, _mode_of(self._path))
         except BaseException:

@@ -9,31 +9,28 @@ later than the build's). Nothing is unpacked here: the archive is written anew, 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import cast
 
 from ...errors import Unsupported
-from ..layer.compression import LayerStream
-from ..layer.tar import DIRECTORY, FILE, HARD_LINK, TarReader, header_of, padding_of
 from ..layer.budget import DEFAULT_BUDGET
+from ..layer.compression import LayerStream
 from ..layer.members import WHITEOUT, clean_path
+from ..layer.packings import Unpacked, packing_of
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, Member, TarReader, header_of, padding_of
 from .members import LayerMaker, NotADirectory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import BinaryIO
 
     from .view import View
-
-_BZIP2, _XZ = b"BZh", b"\xfd7zXZ\0"
 
 
 def is_archive(path: str | bytes) -> bool:
     """Whether the file is a tar archive, compressed or not."""
     try:
-        with _open(path) as file:
-            stream = LayerStream(file, limit=DEFAULT_BUDGET.size)
+        with _open(path) as stream:
             first = stream.read(512)
         return len(first) == 512 and first[257:262] == b"ustar"
     except Unsupported:
@@ -47,8 +44,8 @@ def archive_chunks(
 ) -> Iterator[bytes]:
     """The layer that unpacking ``path`` below ``dest``, which is resolved, makes, without its end.
 
-    ``written`` are the paths that the layer has already; none is written twice, as some tools refuse that. Raises
-    ValueError, InvalidImage.
+    Of a name that the archive has twice, the last counts, as it does for tar. ``written`` are the paths that the layer
+    has already; none is written twice, as some tools refuse that. Raises ValueError, InvalidImage.
     """
     maker = LayerMaker(view, mtime)
     try:
@@ -59,36 +56,71 @@ def archive_chunks(
         if name not in written:
             yield header_of(maker.members[name][0])
     written.update(maker.members)
-    with _open(path) as file:
-        reader = TarReader(LayerStream(file, limit=DEFAULT_BUDGET.size).read)
-        for member in reader:
-            name = clean_path(member.name)
-            if name.startswith(WHITEOUT) or b"/" + WHITEOUT in name:
-                raise ValueError(f"the archive has {os.fsdecode(name)!r}: .wh. means removal in a layer")
-            if not name:
+    outcome = _outcome(path, dest, view)
+    with _open(path) as stream:
+        reader = TarReader(stream.read)
+        for number, member in enumerate(reader):
+            if number not in outcome:
                 continue
-            whole = _place(name, dest, view, directory=member.kind == DIRECTORY)
-            if whole in written:
-                if member.kind == DIRECTORY:
+            found = outcome[number]
+            if found.name in written:
+                if found.kind == DIRECTORY:
                     continue
-                raise ValueError(f"{'/' + os.fsdecode(whole)!r} comes more than once out of what is unpacked there")
-            written.add(whole)
-            target = member.target
-            if member.kind == HARD_LINK:
-                target = b"/".join(filter(None, (dest, clean_path(target))))
-            uid, gid = owner or (member.uid, member.gid)
-            yield header_of(
-                member._replace(
-                    name=whole + b"/" if member.kind == DIRECTORY else whole,
-                    target=target,
-                    uid=uid,
-                    gid=gid,
-                    mtime=max(0, min(mtime, member.mtime)),
+                raise ValueError(
+                    f"{'/' + os.fsdecode(found.name)!r} comes more than once out of what is unpacked there"
                 )
-            )
+            written.add(found.name)
+            uid, gid = owner or (found.uid, found.gid)
+            name = found.name + b"/" if found.kind == DIRECTORY else found.name
+            yield header_of(found._replace(name=name, uid=uid, gid=gid, mtime=max(0, min(mtime, found.mtime))))
             if member.kind == FILE:
                 yield from map(bytes, reader.body())
                 yield padding_of(member.size)
+
+
+def _outcome(path: str | bytes, dest: bytes, view: View) -> dict[int, Member]:
+    """What is written of the archive's members, by their numbers: with their places, and each place once."""
+    members: list[Member] = []
+    places: dict[bytes, list[int]] = {}  # the numbers of those that are put there, one after the other
+    content: dict[int, int] = {}  # which member has the content of a hard link
+    with _open(path) as stream:
+        for number, member in enumerate(TarReader(stream.read)):
+            place = _place(_clean(member.name), dest, view, directory=member.kind == DIRECTORY)
+            target = member.target
+            content[number] = number
+            if member.kind == HARD_LINK:
+                target = _place(_clean(target), dest, view, directory=False)
+                content[number] = content[places[target][-1]] if target in places else number
+            members.append(member._replace(name=place, target=target))
+            if _clean(member.name):
+                before = places.setdefault(place, [])
+                kinds = {member.kind, members[before[-1]].kind} if before else {member.kind}
+                if DIRECTORY in kinds and len(kinds) > 1:
+                    raise ValueError(f"{'/' + os.fsdecode(place)!r} is a directory in the archive, and something else")
+                before.append(number)
+    # A directory is made where the first of its name is: before what is in it.
+    found = {numbers[0 if members[numbers[0]].kind == DIRECTORY else -1]: numbers[-1] for numbers in places.values()}
+    outcome = {number: members[last] for number, last in found.items()}
+    heirs: dict[int, bytes] = {}  # where a content goes whose own name is another's in the end
+    for number in sorted(outcome):
+        inode = content[found[number]]
+        if inode == found[number]:
+            continue
+        if inode in outcome and outcome[inode] is members[inode]:
+            outcome[number] = outcome[number]._replace(target=members[inode].name)
+        elif inode in heirs:
+            outcome[number] = outcome[number]._replace(target=heirs[inode])
+        else:
+            heirs[inode] = outcome.pop(number).name
+    outcome.update((inode, members[inode]._replace(name=name)) for inode, name in heirs.items())
+    return outcome
+
+
+def _clean(name: bytes) -> bytes:
+    found = clean_path(name)
+    if found.startswith(WHITEOUT) or b"/" + WHITEOUT in found:
+        raise ValueError(f"the archive has {os.fsdecode(found)!r}: .wh. means removal in a layer")
+    return found
 
 
 def _place(name: bytes, dest: bytes, view: View, *, directory: bool) -> bytes:
@@ -98,15 +130,9 @@ def _place(name: bytes, dest: bytes, view: View, *, directory: bool) -> bytes:
     return view.resolve(whole) if directory else whole
 
 
-def _open(path: str | bytes) -> BinaryIO:
+@contextlib.contextmanager
+def _open(path: str | bytes) -> Iterator[LayerStream]:
     with open(path, "rb") as file:
-        first = file.read(6)
-    if first.startswith(_BZIP2):
-        import bz2  # few archives are packed with it
-
-        return cast("BinaryIO", bz2.BZ2File(path))
-    if first == _XZ:
-        import lzma  # 2 ms that other archives do without
-
-        return cast("BinaryIO", lzma.LZMAFile(path))
-    return open(path, "rb")
+        packing = packing_of(file.read(512))
+        file.seek(0)
+        yield LayerStream(Unpacked(file, packing) if packing else file, limit=DEFAULT_BUDGET.size)

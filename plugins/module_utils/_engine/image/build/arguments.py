@@ -7,7 +7,7 @@ declared in front of the first FROM, and the platforms (Dockerfile reference, "A
 
 from __future__ import annotations
 
-from ...errors import InvalidContainerfile
+from ...errors import InvalidContainerfile, InvalidOption
 from ...model.platform import parse_platform
 from ..platform import host_platform
 from .containerfile_instructions import Onbuild, Pairs
@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from .containerfile_instructions import Containerfile
     from .stage import StageState
 
+_LATEST = 253402300799  # the last second of the year 9999, beyond which dates of RFC 3339 do not go
 _ALWAYS = {"SOURCE_DATE_EPOCH", "BUILDKIT_SYNTAX"}
+
+
+def epoch_of(build: Build) -> int | None:
+    """The build's epoch, or what an argument says in its place, as it does to BuildKit. Raises InvalidOption."""
+    text = dict(build.args).get("SOURCE_DATE_EPOCH", "")
+    if build.epoch is not None or not text:
+        return build.epoch
+    if not text.isascii() or not text.isdigit() or len(text) > 12 or int(text) > _LATEST:
+        raise InvalidOption("SOURCE_DATE_EPOCH", text, f"seconds since 1970, from 0 to {_LATEST}")
+    return int(text)
 
 
 class Arguments:

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from dataclasses import replace
+
 from ...errors import InvalidContainerfile, InvalidImage, InvalidOption, KernelError, NotFound, Unsupported
 from ...linux.lean import suppress
 from ...model.build import Forecast, Step
@@ -24,15 +26,16 @@ from ...model.reference import normalise
 from ..manifest import OCI_LAYER, Descriptor, encode
 from ..platform import host_platform
 from ..store import Store, write_store
-from .arguments import Arguments
+from .arguments import Arguments, epoch_of
 from .cache import Record, StepCache, step_key
 from .commit import commit_layer, put_chunks
 from .containerfile import parse_containerfile, parse_trigger
 from .containerfile_instructions import Copy, Pairs, Run, Words
 from .containerfile_words import expand
 from .copy_step import CopyPlanner, LayerPlan
-from .documents import date_of, image_documents, oci_layer, put_image
 from .copying import find_owner, members_digest
+from .documents import date_of, image_documents, oci_layer, put_image
+from .download import Downloads
 from .file_digests import FileDigests
 from .ignore import Ignore, read_ignore
 from .members import LayerMaker, NotADirectory, hash_blob, write_tar
@@ -42,14 +45,13 @@ from .stage import DEFAULT_PATH, StageState
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
     from contextlib import AbstractContextManager
     from typing import Any
 
     from ...model.build import Build
     from ...paths import Paths
     from .containerfile_instructions import Containerfile, Instruction, Stage
-    from .members import Members
     from .run_step import RunStep
 
     # Runs a step and gives the upper directory of what it changed, which goes when the block is left.
@@ -68,7 +70,7 @@ class Builder:
         self, paths: Paths, build: Build, *, runner: Runner | None = None, tell: Tell = lambda _line: None
     ) -> None:
         self.paths = paths
-        self.build = build
+        self.build = build = replace(build, epoch=epoch_of(build))
         self.epoch = build.epoch or 0
         path = find_containerfile(build)
         self.file = _read_containerfile(build, path)
@@ -77,12 +79,13 @@ class Builder:
         self.digests = FileDigests(os.path.join(paths.build_cache, "files", _context_name(build)))
         self.context = context_origin(build.context, read_ignore(build.context, path) if build.context else Ignore())
         self.runs = RunMaker(paths, build, self.digests, self.epoch)
-        self.copies = CopyPlanner(paths, self.digests, self.epoch, escape=self.file.escape, fetches=runner is not None)
+        downloads = Downloads(paths, build.access, stores=runner is not None, tell=tell)
+        self.copies = CopyPlanner(paths, self.digests, self.epoch, escape=self.file.escape, downloads=downloads)
         self._cache = StepCache(paths)
         self._store = Store(paths.images)
         self._tell = tell
         self._stages: dict[int, StageState] = {}
-        self._images: dict[str, StageState] = {}
+        self._images: dict[tuple[str, str], StageState] = {}
         self._steps: list[tuple[int, Step]] = []
         self._pulls: list[str] = []
         self._where = ""
@@ -92,7 +95,7 @@ class Builder:
         state = self._target()
         digest = ""
         if state.is_known:
-            config, manifest = self._documents(state)
+            _config, manifest = self._documents(state)
             digest = f"sha256:{hashlib.sha256(encode(manifest)).hexdigest()}"
         warnings = [f"args: no ARG declares {name}, so it has no effect" for name in self.arguments.unused()]
         steps = tuple(step for _number, step in sorted(self._steps, key=lambda entry: entry[0]))
@@ -181,6 +184,7 @@ class Builder:
         platform = expand(base.platform, self.arguments.everywhere, self.file.escape) or self.build.platform
         if platform:
             check_machine(platform)
+            platform = str(parse_platform("platform", platform))
         earlier = self._earlier(stage, name)
         if earlier is not None:
             return self._stage(earlier).child(self.file.escape)
@@ -202,23 +206,25 @@ class Builder:
     def _image(self, name: str, platform: str) -> StageState:
         """Another image, pulled where that is needed and this is no forecast."""
         normal = normalise("FROM", name)
-        if normal not in self._images:
-            self._images[normal] = self._open_image(normal, platform)
-        return self._images[normal]
+        if (normal, platform) not in self._images:
+            self._images[normal, platform] = self._open_image(normal, platform)
+        return self._images[normal, platform]
 
     def _open_image(self, name: str, platform: str) -> StageState:
         from .bases import find_base  # registries, where a base has to be pulled
 
         state = StageState(self.file.escape)
-        found = find_base(self.paths, self.build, name, platform, forecast=self.runner is None)
+        found = find_base(self.paths, self.build, name, platform, forecast=self.runner is None, tell=self._tell)
         if found is None:
-            self._pulls.append(name)
+            self._pulls += [name] if name not in self._pulls else []
             state.is_known = False
             return state
         manifest, document = found
         diff_ids = document["rootfs"]["diff_ids"]
         state.layers = [(oci_layer(blob), diff_id) for blob, diff_id in zip(manifest.layers, diff_ids)]
-        state.document = {key: document[key] for key in ("architecture", "os", "variant", "author") if document.get(key)}
+        state.document = {
+            key: document[key] for key in ("architecture", "os", "variant", "author") if document.get(key)
+        }
         state.config = dict(document.get("config") or {})
         state.history = [entry for entry in document.get("history") or () if isinstance(entry, dict)]
         if self.runner:

@@ -13,18 +13,17 @@ import contextlib
 import hashlib
 import json
 import os
-import time
 
 from ...errors import InvalidImage, InvalidReference, StateCorrupt
-from ...linux.files import list_directory, read_json, remove_if_exists, write_json
+from ...linux.files import list_directory, read_json, write_json
 from ...model.reference import parse_digest
-from ..layer.unpack import remove_tree
+from .. import diff_ids
 from ..manifest import parse_descriptor
 from ..store import Store
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Container, Iterator, Sequence
     from typing import Any
 
     from ...paths import Paths
@@ -81,7 +80,8 @@ class StepCache:
             os.utime(os.path.join(self._directory, key + ".json"))
 
     def _is_there(self, layer: Layer) -> bool:
-        return os.path.isdir(self._paths.layer(layer[1])) and self._store.has_blob(layer[0])
+        there = os.path.isdir(self._paths.layer(layer[1])) and self._store.has_blob(layer[0])
+        return there and diff_ids.is_known(self._store, *layer)
 
 
 def step_key(*parts: Any) -> str:
@@ -89,28 +89,12 @@ def step_key(*parts: Any) -> str:
     return hashlib.sha256(json.dumps([_VERSION, *parts], sort_keys=True).encode()).hexdigest()
 
 
-def cached_layers(paths: Paths) -> Iterator[Layer]:
-    """Every layer that a record names: what a sweep has to leave."""
+def cached_layers(paths: Paths, without: Container[str] = ()) -> Iterator[Layer]:
+    """Every layer that a record names, save those ``without`` (as ``steps/...``): what a sweep has to leave."""
     directory = os.path.join(paths.build_cache, "steps")
     for name in list_directory(directory):
-        record = _read(os.path.join(directory, name))
+        record = None if f"steps/{name}" in without else _read(os.path.join(directory, name))
         yield from record.layers if record else ()
-
-
-def prune_build_cache(paths: Paths, *, older_than: float = 0.0, mounts: bool = False) -> list[str]:
-    """Remove the records that were of no use for ``older_than`` seconds, and what cache mounts hold; their names.
-
-    The layers go with the next sweep. The caller holds ``build_lock``.
-    """
-    removed = []
-    limit = time.time() - older_than
-    for folder in ("steps", "files", *(("mounts", "downloads") if mounts else ())):
-        for name in list_directory(os.path.join(paths.build_cache, folder)):
-            path = os.path.join(paths.build_cache, folder, name)
-            if os.lstat(path).st_mtime <= limit:
-                remove_tree(path) if os.path.isdir(path) else remove_if_exists(path)
-                removed.append(f"{folder}/{name}")
-    return removed
 
 
 def _read(path: str) -> Record | None:

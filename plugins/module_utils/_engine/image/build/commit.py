@@ -18,8 +18,8 @@ from ...errors import KernelError, Unsupported
 from ...model.image import ImageConfig
 from ...model.reference import normalise
 from ..layer.directories import install_layers
-from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
 from ..layer.members import WHITEOUT
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member
 from ..layer.tree import OPAQUE_XATTR
 from ..manifest import OCI_LAYER, override_config
 from ..platform import host_architecture
@@ -105,8 +105,8 @@ def upper_members(
 ) -> Members:
     """The members of the layer that ``upper`` is on top of ``view``.
 
-    ``owner`` turns a file's ids into the layer's. What is at one of ``stubs`` and empty is left out. Raises OSError, and
-    Unsupported where not all of a file or directory that was changed is there.
+    ``owner`` turns a file's ids into the layer's. What is at one of ``stubs`` and empty is left out. Raises OSError,
+    and Unsupported where not all of a file or directory that was changed is there.
     """
     return _Upper(view, epoch * 10**9, owner, frozenset(stubs)).read(os.fsencode(upper))
 

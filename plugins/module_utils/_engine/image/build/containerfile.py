@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 
 from ...errors import InvalidContainerfile
+from .addresses import check_address
 from .containerfile_flags import parse_duration, parse_flags, parse_mount
 from .containerfile_instructions import (
     Command,
@@ -139,6 +140,9 @@ class InstructionParser:
         documents = [word for word in words[:-1] if listed is None and parse_heredoc(word, self._escape)]
         if len(words) < 2 or len(documents) < len(line.heredocs):
             raise ValueError(f"{name} takes at least one source, and at its end where that goes")
+        for word in words[:-1]:
+            if name == "ADD" and word.lower().startswith(("http://", "https://")) and "$" not in word:
+                check_address(word)  # before anybody tells the line
         if "keep-git-dir" in flags:
             raise ValueError("ADD --keep-git-dir is not supported: ADD takes no git repositories here")
         origin = flags.get("from", ("",))[0]
@@ -213,13 +217,8 @@ class InstructionParser:
             raise ValueError("HEALTHCHECK CMD has an empty list; the first item is the program")
         times = {flag: parse_duration(flag, values[0]) for flag, values in flags.items() if flag != "retries"}
         retries = flags.get("retries", ("0",))[0]
-        if (
-            not retries.isascii()
-            or not retries.isdigit()
-            or len(retries) > 9
-            or ("retries" in flags and not int(retries))
-        ):
-            raise ValueError(f"--retries={retries}: it is no number of at least 1")
+        if not retries.isascii() or not retries.isdigit() or len(retries) > 9:
+            raise ValueError(f"--retries={retries}: it is no number")
         return Healthcheck(
             *(name, line.number, line.text, words or (rest,), words is None),
             interval=times.get("interval", 0),

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Flags of a Containerfile's instructions, ``RUN --mount`` and times. What is malformed is ValueError, with a reason."""
+"""Flags of a Containerfile's instructions, ``RUN --mount`` and times. What is malformed is ValueError with a reason."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def _comma_separated(text: str) -> list[str]:
 
 
 def parse_duration(name: str, text: str) -> int:
-    """Go's ``1m30s`` in nanoseconds."""
+    """Go's ``1m30s`` in nanoseconds; 0 means what it does to docker, its own default."""
+    if text == "0":
+        return 0
     total, position = 0.0, 0
     for match in _DURATION.finditer(text):
         if match.start() != position:
@@ -143,6 +145,6 @@ def parse_duration(name: str, text: str) -> int:
         position = match.end()
     if position != len(text) or not text:
         raise ValueError(f"--{name}={text}: it is no time such as 30s or 1m30s")
-    if not 10**6 <= total < 2**63:
+    if total and not 10**6 <= total < 2**63:
         raise ValueError(f"--{name}={text}: it is less than a millisecond, or more than 292 years")
     return int(total)

@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a Containerfile says, instruction by instruction. Words are as written: variables, quotes and escapes are on them
-until an instruction's turn comes (containerfile_words.py), save where it says otherwise.
+"""What a Containerfile says, instruction by instruction. Words are as written: variables, quotes and escapes are on
+them until an instruction's turn comes (containerfile_words.py), save where it says otherwise.
 """
 
 from __future__ import annotations

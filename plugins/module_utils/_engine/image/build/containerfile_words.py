@@ -87,7 +87,7 @@ def unquote(text: str, escape: str = "\\") -> str:
 
 
 def expand(text: str, variables: Mapping[str, str], escape: str = "\\") -> str:
-    """``text`` with variables replaced, quotes and escapes taken off: one word, whatever is in it. Raises ValueError."""
+    """``text`` with variables replaced, quotes and escapes taken off: one word whatever is in it. Raises ValueError."""
     if "$" not in text and "'" not in text and '"' not in text and escape not in text:
         return text
     return Expander(variables, escape).expand(text)

@@ -10,11 +10,11 @@ import re
 from typing import NamedTuple
 
 from ..layer.tar import end_of_archive
+from .addresses import check_address, is_address, parse_checksum
 from .archive import archive_chunks, is_archive
 from .cache import step_key
 from .containerfile_words import expand_document, unquote
 from .copying import CopyJob, copy_members, find_destination, find_owner, members_digest
-from .download import Downloads
 from .ignore import Ignore
 from .members import tar_chunks
 from .origins import find_sources, is_regular
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
     from ...paths import Paths
     from .containerfile_instructions import Copy
+    from .download import Downloads
     from .file_digests import FileDigests
     from .members import Members
     from .origins import Origin
     from .run_step import RunStep
     from .stage import StageState
 
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _GIT = re.compile(r"git@|git://|ssh://|https?://[^?]*\.git(?:#|$)", re.IGNORECASE)
 
 
@@ -47,32 +47,33 @@ class LayerPlan(NamedTuple):
 
 
 class CopyPlanner:
-    """Plans the layers of COPY and ADD. ``fetches``: what is at an address may be stored."""
+    """Plans the layers of COPY and ADD, with ``downloads`` for what is at an address."""
 
-    def __init__(self, paths: Paths, digests: FileDigests, epoch: int, *, escape: str, fetches: bool) -> None:
+    def __init__(self, paths: Paths, digests: FileDigests, epoch: int, *, escape: str, downloads: Downloads) -> None:
         self._paths = paths
         self._digests = digests
         self._epoch = epoch
         self._escape = escape
-        self._downloads = Downloads(paths, stores=fetches)
+        self._downloads = downloads
 
     def plan(self, state: StageState, copy: Copy, origin: Origin) -> LayerPlan | None:
         """Out of the context, of addresses, of archives, and of the Containerfile itself. None: not known yet.
 
         The key has all that is copied in it. Raises ValueError, OSError.
         """
-        sources = [self._expand_source(state, text) for text in copy.sources]
+        sources = self._sources(state, copy)
+        checksum = state.expand(copy.checksum)
         job = self._job(state, copy, sources)
         if job is None:
             return None
         view = View() if copy.link else state.view(self._paths)
-        local = [text for text in sources if not _REMOTE.match(text)]
+        local = [text for text in sources if not is_address(text)]
         packed = {text: self._archives(copy, origin, text) for text in local}
         archives = [path for paths in packed.values() for path in paths]
         local = [text for text in local if not packed[text]]
         documents = [*job.documents]
-        for address in [text for text in sources if _REMOTE.match(text)]:
-            path = self._downloads.fetch(address, copy.checksum)
+        for address in filter(is_address, sources):
+            path = self._downloads.fetch(address, checksum)
             if path is None:
                 return None
             if copy.unpack and is_archive(path):
@@ -87,7 +88,14 @@ class CopyPlanner:
         if not archives:
             return LayerPlan(step_key("members", *parts), told, members=lambda: self._unchanged(members, digest))
         dest = find_destination(job.dest.rstrip("/") + "/", view)
-        key = step_key("archives", *parts, [self._digests.digest(path) for path in archives], os.fsdecode(dest), job.owner, self._epoch)
+        key = step_key(
+            "archives",
+            *parts,
+            [self._digests.digest(path) for path in archives],
+            os.fsdecode(dest),
+            job.owner,
+            self._epoch,
+        )
 
         def chunks() -> Iterator[bytes]:
             written = set(members)
@@ -116,8 +124,8 @@ class CopyPlanner:
 
     def check(self, state: StageState, copy: Copy, origin: Origin) -> None:
         """Raise ValueError for what cannot be copied, whatever the layers below come to."""
-        for text in (self._expand_source(state, text) for text in copy.sources):
-            if not _REMOTE.match(text):
+        for text in self._sources(state, copy):
+            if not is_address(text):
                 find_sources(origin, text)
 
     def _job(self, state: StageState, copy: Copy, sources: list[str]) -> CopyJob | None:
@@ -143,6 +151,21 @@ class CopyPlanner:
             exclude=Ignore([state.expand(text) for text in copy.exclude], "--exclude"),
             parents=copy.parents,
         )
+
+    def _sources(self, state: StageState, copy: Copy) -> list[str]:
+        """The sources with their words expanded. Raises ValueError for those that nothing can come of."""
+        sources = [self._expand_source(state, text) for text in copy.sources]
+        if copy.name == "ADD":
+            for address in filter(is_address, sources):
+                check_address(address)
+        if copy.checksum:
+            every = [*sources, *(document.name for document in copy.heredocs)]
+            if len(every) > 1:
+                raise ValueError("--checksum is for one source alone")
+            if not is_address(every[0]):
+                raise ValueError(f"--checksum is for a source that is an address; {every[0]} is none")
+            parse_checksum(state.expand(copy.checksum))
+        return sources
 
     def _expand_source(self, state: StageState, text: str) -> str:
         if _GIT.match(unquote(text, self._escape)):

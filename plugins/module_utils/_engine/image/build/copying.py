@@ -17,8 +17,8 @@ import re
 import stat
 from typing import NamedTuple
 
-from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, header_of
 from ..layer.members import WHITEOUT
+from ..layer.tar import DIRECTORY, FILE, HARD_LINK, KINDS, SYMLINK, Member, header_of
 from .ignore import Ignore
 from .members import LayerMaker, NotADirectory, directory_member, kept_xattrs
 from .origins import Source, find_sources, walk
@@ -32,17 +32,19 @@ if TYPE_CHECKING:
     from .origins import Origin
     from .view import Found, View
 
-_SYMBOLIC = re.compile(r"([ugoa]*)([-+=])([rwxXst]*)")
+_SYMBOLIC = re.compile(r"([ugoa]*)((?:[-+=](?:[ugo]|[rwxXst]*))+)")
+_ACTION = re.compile(r"([-+=])([ugo]|[rwxXst]*)")
 _MAX_ID = (1 << 32) - 2
 _BITS = {"r": 0o444, "w": 0o222, "x": 0o111}
+_SHIFTS = {"u": 6, "g": 3, "o": 0}
 _CLASSES = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
 
 
 class CopyJob(NamedTuple):
     """A COPY with its words expanded. ``dest`` is absolute; a slash at its end means a directory.
 
-    ``documents`` are files of another origin: name, content or the path of a file that has it, and mode. ``owner`` None:
-    as the origin has it.
+    ``documents`` are files of another origin: name, content or the path of a file that has it, and mode. ``owner``
+    None: as the origin has it.
     """
 
     sources: Sequence[str]
@@ -82,7 +84,11 @@ def members_digest(members: Members, digests: FileDigests) -> str:
         member, content = members[path]
         state.update(header_of(member))
         if member.kind == FILE:
-            inner = hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else digests.digest(os.fsencode(content))
+            inner = (
+                hashlib.sha256(content).hexdigest()
+                if isinstance(content, bytes)
+                else digests.digest(os.fsencode(content))
+            )
             state.update(inner.encode())
     return state.hexdigest()
 
@@ -172,8 +178,10 @@ class _CopyMaker(LayerMaker):
         if kind == FILE and status.st_nlink > 1:
             target = self._inodes.setdefault((status.st_dev, status.st_ino), path)
             kind, target = (HARD_LINK, target) if target != path else (FILE, b"")
-        mode = 0o777 if kind == SYMLINK else change_mode(
-            self._job.chmod, stat.S_IMODE(status.st_mode), directory=kind == DIRECTORY
+        mode = (
+            0o777
+            if kind == SYMLINK
+            else change_mode(self._job.chmod, stat.S_IMODE(status.st_mode), directory=kind == DIRECTORY)
         )
         owner = self._job.owner or self._origin.owner or (status.st_uid, status.st_gid)
         member = Member(
@@ -204,17 +212,25 @@ def change_mode(text: str, mode: int, *, directory: bool) -> int:
         scope = 0
         for letter in who:
             scope |= _CLASSES[letter]
-        bits = 0
-        for letter in match.group(3):
-            if letter == "X":
-                bits |= 0o111 if directory or mode & 0o111 else 0
-            elif letter == "s":
-                bits |= 0o6000
-            else:
-                bits |= 0o1000 if letter == "t" else _BITS[letter]
-        bits &= scope
-        mode = {"+": mode | bits, "-": mode & ~bits, "=": mode & ~scope | bits}[match.group(2)]
+        for sign, letters in _ACTION.findall(match.group(2)):
+            bits = _bits(letters, mode, directory=directory) & scope
+            mode = {"+": mode | bits, "-": mode & ~bits, "=": mode & ~scope | bits}[sign]
     return mode
+
+
+def _bits(letters: str, mode: int, *, directory: bool) -> int:
+    """What chmod(1)'s letters mean, for all classes; ``u`` and its like: what that class has now."""
+    if letters in _SHIFTS:
+        return ((mode >> _SHIFTS[letters]) & 0o7) * 0o111
+    bits = 0
+    for letter in letters:
+        if letter == "X":
+            bits |= 0o111 if directory or mode & 0o111 else 0
+        elif letter == "s":
+            bits |= 0o6000
+        else:
+            bits |= 0o1000 if letter == "t" else _BITS[letter]
+    return bits
 
 
 def find_owner(text: str, view: View) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The documents of an image that is made here: its configuration and its manifest (image-spec, config.md, manifest.md)."""
+"""The documents of an image made here: its configuration and its manifest (image-spec: config.md, manifest.md)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Where COPY and ADD take files from: the build's context, or what another stage or image has.
 
-Promise: no path and no link leads out of it. What cannot be found, or is meant to lead out, is ValueError with a reason.
+Promise: no path and no link leads out of it. What cannot be found, or is meant to lead out, is ValueError with a
+reason.
 """
 
 from __future__ import annotations
@@ -62,9 +63,7 @@ def find_sources(origin: Origin, text: str) -> list[Source]:
     root = origin.view.find(b"")
     matches = {} if root is None else dict(_glob(origin, root, (), parts))
     ignored = origin.ignore.excludes
-    return [
-        Source(path, found, pivot) for path, found in sorted(matches.items()) if not ignored(os.fsdecode(path))
-    ]
+    return [Source(path, found, pivot) for path, found in sorted(matches.items()) if not ignored(os.fsdecode(path))]
 
 
 def walk(origin: Origin, source: Source) -> Iterator[tuple[bytes, Found]]:

@@ -16,10 +16,11 @@ from dataclasses import replace
 from ...errors import InvalidImage, InvalidOption, KernelError
 from ...model.image import ImageConfig
 from ...model.reference import normalise
+from ..layer.budget import DEFAULT_BUDGET
 from ..layer.compression import LayerStream, compression_of
 from ..layer.directories import install_layers
-from ..layer.budget import DEFAULT_BUDGET
 from ..layer.members import WHITEOUT, clean_path
+from ..layer.tar import CHARACTER, Member, TarReader
 from ..manifest import (
     OCI_CONFIG,
     OCI_LAYER,
@@ -31,11 +32,10 @@ from ..manifest import (
     override_config,
 )
 from ..platform import host_architecture
+from ..store import Store, read_chunks, write_store
 from .documents import Base, date_of, image_documents, put_image
 from .members import hash_blob, write_tar
 from .sources import layer_members, source_date_epoch
-from ..store import Store, read_chunks, write_store
-from ..layer.tar import CHARACTER, Member, TarReader
 from .view import View
 
 TYPE_CHECKING = False
@@ -122,7 +122,7 @@ def _archive_layer(option: str, source: LayerSource, sink: Sink) -> tuple[Descri
             file.seek(0)
             return sink(OCI_LAYER + (f"+{compression}" if compression else ""), read_chunks(file)), diff_id, members
     except InvalidImage as error:
-        expected = "a tar archive, plain or compressed; a single file needs dest to say where it goes"
+        expected = "a tar archive, plain, gzip or zstd; a single file needs dest to say where it goes"
         raise InvalidOption(f"{option}.path", source.path, f"{expected} ({error})") from error
     except OSError as error:
         raise KernelError(f"{option}.path: reading the archive", error) from error

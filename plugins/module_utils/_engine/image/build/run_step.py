@@ -10,7 +10,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import Union
 
+from ...model.build import MAX_SECRET
 from .containerfile_lines import parse_heredoc
+from .containerfile_words import split_words
 from .copying import CopyJob, copy_members, members_digest
 from .origins import Source, walk
 from .stage import PROXIES
@@ -195,9 +197,7 @@ class RunMaker:
         name = options.get("id", options["target"])
         return CacheMount(target, name, not mount.flag("ro"), _number("mode", options, 0o755, 8), *owner, seed)
 
-    def _bind(
-        self, target: str, options: Mapping[str, str], origin: Origin, *, writable: bool = False
-    ) -> BindMount:
+    def _bind(self, target: str, options: Mapping[str, str], origin: Origin, *, writable: bool = False) -> BindMount:
         source, found = _find(origin, options.get("source", ""))
         hidden: tuple[str, ...] = ()
         if origin.ignore and found.is_directory:
@@ -219,9 +219,7 @@ class RunMaker:
             key.append(members_digest(copy_members(job, origin, View(), 0), self._digests))
         return key
 
-    def _secret(
-        self, mount: Mount, state: StageState, env: dict[str, str], mounts: list[StepMount]
-    ) -> bytes:
+    def _secret(self, mount: Mount, state: StageState, env: dict[str, str], mounts: list[StepMount]) -> bytes:
         """Show a secret to the step, as a file or in its environment; its value."""
         options = {name: state.expand(value) for name, value in mount.options.items()}
         name = options.get("id") or os.path.basename(options.get("target", "")) or options["env"]
@@ -247,7 +245,10 @@ def mount_targets(step: RunStep) -> list[str]:
 
 def _is_alone(run: Run) -> bool:
     """Whether the whole command is a here-document."""
-    return run.shell and len(run.heredocs) == 1 and parse_heredoc(run.words[0]) is not None
+    if not run.shell or len(run.heredocs) != 1:
+        return False
+    words = split_words(run.words[0])
+    return len(words) == 1 and parse_heredoc(words[0]) is not None
 
 
 def _script(run: Run) -> str:
@@ -300,7 +301,10 @@ def _read_secret(secret: Secret) -> bytes:
     if not secret.path:
         return secret.value
     with open(secret.path, "rb") as file:
-        return file.read(1 << 20)
+        content = file.read(MAX_SECRET + 1)
+    if len(content) > MAX_SECRET:
+        raise ValueError(f"the secret {secret.id!r} has grown beyond {MAX_SECRET} bytes")
+    return content
 
 
 def _number(name: str, options: Mapping[str, str], default: int, base: int = 10) -> int:

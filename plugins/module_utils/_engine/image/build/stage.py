@@ -1,8 +1,8 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A stage while it is built: its layers, its configuration, its history and its variables; and what the instructions that
-make no layer do to them (image-spec, config.md; fields that only docker knows are those of moby's image-spec v1.2).
+"""A stage while it is built: its layers, its configuration, its history and its variables; and what the instructions
+that make no layer do to them (image-spec, config.md; fields that only docker has are of moby's image-spec v1.2).
 
 What cannot be is ValueError with a reason.
 """
@@ -70,6 +70,7 @@ class StageState:
         state.is_known = self.is_known
         state.config = copy.deepcopy(self.config)
         state.document = dict(self.document)
+        state.arguments = dict(self.arguments)
         state.history = list(self.history)
         state.created = self.created
         return state

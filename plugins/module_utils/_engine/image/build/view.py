@@ -53,6 +53,8 @@ class View:
 
     def push(self, layer: Layer) -> None:
         opaque = _is_opaque(os.fsencode(layer)) if isinstance(layer, str) else b"/" in layer
+        if isinstance(layer, str) and layer in self._layers:  # it does all that it does below, and an overlay takes one
+            self._layers.remove(layer)
         self._layers = [layer] if opaque else [*self._layers, layer]
         self._resolved = {b"": b""}
 

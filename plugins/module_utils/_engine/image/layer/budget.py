@@ -13,10 +13,13 @@ import mmap
 from typing import NamedTuple
 
 from ...errors import InvalidImage
+from .windows import Windows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from ...model.image import Limits
 
 _ENTRIES_AT_ONCE = 1000  # the others are asked about so often
 
@@ -39,8 +42,8 @@ class Budget(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What a layer may have. Without ``devices`` one that has a device is refused (a pipe is none). Without ``setuid``
-    files lose the bits and capabilities that give their caller rights."""
+    """What a layer may have (rules.py). Without ``devices`` one that has a device is refused (a pipe is none), without
+    ``setuid`` one that has a file with a set-user-ID or set-group-ID bit or with capabilities."""
 
     devices: bool = True
     setuid: bool = True
@@ -50,11 +53,21 @@ DEFAULT_BUDGET = Budget()
 DEFAULT_RULES = Rules()
 
 
+def budget_of(limits: Limits) -> Budget:
+    return Budget(limits.size, limits.entries)
+
+
+def rules_of(limits: Limits) -> Rules:
+    return Rules(devices=limits.devices, setuid=limits.setuid)
+
+
 class Spent:
-    """Bytes and entries of each layer so far. Each has a place of its own, so that nothing is locked."""
+    """Bytes and entries of each layer so far, each in a place of its own, so that nothing is locked; and the memory
+    that is taken to decompress them."""
 
     def __init__(self, diff_ids: Iterable[str]) -> None:
         self._places = {diff_id: number for number, diff_id in enumerate(dict.fromkeys(diff_ids))}
+        self.windows = Windows()
         self._numbers = memoryview(mmap.mmap(-1, 16 * max(1, len(self._places)))).cast("q")
 
     def together(self, diff_id: str, size: int, entries: int) -> tuple[int, int]:

@@ -64,7 +64,7 @@ class Comparer:
         path = clean_path(member.name)
         directory, _slash, base = path.rpartition(b"/")
         if not path:
-            self._records[path].member = member
+            self._records[path].member = member._replace(kind=DIRECTORY)  # whatever the archive says
             return
         directory = self._enter(directory)
         path = directory + b"/" + base if directory else base
@@ -83,6 +83,9 @@ class Comparer:
             before.member = member
             return
         self._forget(path)
+        if member.kind == CHARACTER and member.device == (0, 0):  # as overlayfs spells it
+            self._records[path] = _Record(None, whiteout=True)
+            return
         record = self._records[path] = _Record(member)
         record.opaque = member.kind == DIRECTORY and before is not None and before.whiteout
         if member.kind == FILE and member.size:

@@ -15,11 +15,14 @@ import zlib
 
 from ...errors import InvalidImage, Unsupported
 from ...linux.process import find_program
+from .windows import MAX_WINDOW, window_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Protocol
+
+    from .windows import Windows
 
     class Readable(Protocol):
         """What gives some bytes, ``size`` at most; none at the end alone."""
@@ -28,12 +31,11 @@ if TYPE_CHECKING:
 
     Inflate = Callable[[Readable, bytes], Iterator[bytes]]
 
-_CHUNK = 1 << 17  # more than fits a processor's own cache takes longer
+_CHUNK = 1 << 18  # each goes from thread to thread
 _HEAD = 512  # what compression_of() wants to see
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _GZIP_WINDOW = 31  # zlib's manual, inflateInit2: 15 bits of window, plus 16 for gzip's header
-_ZSTD_WINDOW = 1 << 27  # bytes of memory; RFC 8878 advises to support 8 MB, `zstd -d` takes 128 MB unless told
 
 
 class LayerStream:
@@ -42,8 +44,10 @@ class LayerStream:
     Making one reads the first bytes, and imports what the compression takes: nothing is imported after that.
     """
 
-    def __init__(self, file: Readable, *, limit: int, algorithm: str = "sha256") -> None:
-        self._inflated = inflate(file)
+    def __init__(
+        self, file: Readable, *, limit: int, algorithm: str = "sha256", windows: Windows | None = None
+    ) -> None:
+        self._inflated = inflate(file, windows)
         self._chunks: Iterator[bytes] = map(self._count, self._inflated)
         self._hash = hashlib.new(algorithm)
         self._limit = limit
@@ -52,8 +56,9 @@ class LayerStream:
         self._offset = 0
 
     def through(self, ahead: Callable[[Iterator[bytes]], Iterator[bytes]]) -> None:
-        """Have ``ahead`` take the pieces, inflated and hashed, to where they are read."""
-        self._chunks = ahead(map(self._count, self._inflated))
+        """Have ``ahead`` take the pieces from where they are inflated to where they are hashed, and on to where they
+        are read: what reads them does not wait for what is slowest, inflating."""
+        self._chunks = ahead(map(self._count, ahead(self._inflated)))
 
     def read(self, size: int) -> bytes:
         """``size`` bytes; fewer only at the end."""
@@ -91,9 +96,10 @@ class LayerStream:
         return chunk
 
 
-def inflate(file: Readable) -> Iterator[bytes]:
+def inflate(file: Readable, windows: Windows | None = None) -> Iterator[bytes]:
     """The uncompressed content of ``file``, in bounded pieces. Raises InvalidImage, Unsupported.
 
+    Where it takes memory that others take too, those are waited for that are in ``windows``.
     By the time that it returns, all that it takes is imported.
     """
     first = b""
@@ -106,7 +112,10 @@ def inflate(file: Readable) -> Iterator[bytes]:
     if kind == "gzip":
         return _inflate_gzip(_load_zlib(), file, first)
     if kind == "zstd":
-        return _load_zstd()(file, first)
+        size, load = window_of(first), _load_zstd()
+        if windows is not None:
+            windows.enter(size)
+        return load(file, first)
     return _plain(file, first)
 
 
@@ -154,7 +163,7 @@ def _load_zstd() -> Inflate:
     """Python has it since 3.14; before, the package zstandard; else there is the program, as a process beside us."""
     try:
         zstd: Any = importlib.import_module("compression.zstd")
-        parameter = {zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW.bit_length() - 1}
+        parameter = {zstd.DecompressionParameter.window_log_max: MAX_WINDOW.bit_length() - 1}
         return lambda file, first: _by_reader(
             lambda rest: zstd.ZstdFile(rest, options=parameter), (zstd.ZstdError, EOFError), _Rest(file, first)
         )
@@ -163,7 +172,7 @@ def _load_zstd() -> Inflate:
     try:
         package: Any = importlib.import_module("zstandard")
         return lambda file, first: _by_reader(
-            lambda rest: package.ZstdDecompressor(max_window_size=_ZSTD_WINDOW).stream_reader(
+            lambda rest: package.ZstdDecompressor(max_window_size=MAX_WINDOW).stream_reader(
                 rest, read_across_frames=True
             ),
             (package.ZstdError,),

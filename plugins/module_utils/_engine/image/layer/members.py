@@ -19,6 +19,7 @@ import stat
 from ...errors import InvalidImage
 from ..store import write_all
 from .budget import Account, Rules
+from .rules import CAPABILITY, SPECIAL, refuse_device, refuse_privileged
 from .sparse import ZEROS
 from .tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, FILE, HARD_LINK, SYMLINK, Member, TarReader
 from .tree import Tree, is_whiteout, make_opaque, show
@@ -35,8 +36,6 @@ _RESERVED = b".wh..wh."  # AUFS's own bookkeeping, in images of long ago
 # Attributes of the overlay's own in an archive (a redirect, for one) would let a layer speak for others: they are
 # dropped (Documentation/filesystems/overlayfs.rst).
 _OVERLAY_XATTRS = (b"trusted.overlay.", b"user.overlay.")
-_CAPABILITY = b"security.capability"
-_SPECIAL = stat.S_ISUID | stat.S_ISGID
 _DEVICES = {CHARACTER: stat.S_IFCHR, BLOCK_DEVICE: stat.S_IFBLK, FIFO: stat.S_IFIFO}
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -70,6 +69,10 @@ class Unpacker:
         self._late = late
         self._nodes = nodes
         self._tree = Tree()
+        self._postponed = 0
+        self._removed: dict[
+            bytes, int
+        ] = {}  # directories that other entries took the place of; how many were late then
 
     def unpack(self, reader: TarReader) -> None:
         """Make every member; what directories are like is set last: each new name changes their times, a set-group-ID
@@ -95,7 +98,7 @@ class Unpacker:
             self._make_file(base, member, reader)
         else:
             self._tree.enter(directory)
-            self._make(path, base, member)
+            self._make(base, member)
 
     def _whiteout(self, directory: bytes, base: bytes) -> None:
         if base == _OPAQUE:
@@ -118,8 +121,10 @@ class Unpacker:
 
     def _make_file(self, base: bytes, member: Member, reader: TarReader) -> None:
         # Owner before mode: chown(2) clears set-user-ID bits and file capabilities, and leaves the other bits.
-        special = member.mode & _SPECIAL
-        mode = member.mode & ~_SPECIAL
+        special = member.mode & SPECIAL
+        mode = member.mode & ~SPECIAL
+        if not self._rules.setuid and (special or CAPABILITY in member.xattrs):
+            refuse_privileged(member.name, special)
         try:
             fd = os.open(base, _CREATE, mode)
         except FileExistsError:
@@ -129,7 +134,7 @@ class Unpacker:
             if member.size:
                 self._write(fd, member, reader.body())
             os.fchown(fd, member.uid, member.gid)
-            if special and self._rules.setuid:
+            if special:
                 os.fchmod(fd, member.mode)
             if member.xattrs:
                 self._set_xattrs(fd, member.xattrs)
@@ -149,7 +154,7 @@ class Unpacker:
         if ends_in_hole:
             os.ftruncate(fd, member.size)
 
-    def _make(self, path: bytes, base: bytes, member: Member) -> None:
+    def _make(self, base: bytes, member: Member) -> None:
         """Make what is no file, in place of what an earlier entry of that name made."""
         hidden = self._clear(base, member.kind)
         if member.kind == DIRECTORY:
@@ -157,7 +162,7 @@ class Unpacker:
                 os.mkdir(base, 0o700)
             if hidden:
                 make_opaque(base)
-            self._postpone(path, member)
+            self._postpone(self._tree.path_of(base), member)
             return
         if member.kind == HARD_LINK:
             self._link(base, member)
@@ -168,7 +173,7 @@ class Unpacker:
             return
         os.chown(base, member.uid, member.gid, follow_symlinks=False)
         if member.kind != SYMLINK:
-            os.chmod(base, member.mode if self._rules.setuid else member.mode & ~_SPECIAL)
+            os.chmod(base, member.mode)
         if member.xattrs:
             self._set_xattrs(base, member.xattrs)
         os.utime(base, ns=(member.mtime, member.mtime), follow_symlinks=False)
@@ -176,8 +181,8 @@ class Unpacker:
     def _make_node(self, base: bytes, member: Member) -> bool:
         if member.kind != FIFO:
             if not self._rules.devices:
-                raise InvalidImage(f"the layer has the device {show(member.name)}, and devices are not allowed")
-            if not self._nodes:
+                refuse_device(member.name)
+            if not self._nodes and not _is_whiteout(member):
                 return False
         os.mknod(base, _DEVICES[member.kind] | 0o600, os.makedev(*member.device))
         return True
@@ -191,6 +196,7 @@ class Unpacker:
         if stat.S_ISDIR(found.st_mode):
             if kind != DIRECTORY:
                 shutil.rmtree(base)
+                self._removed[self._tree.path_of(base)] = self._postponed
                 self._tree.forget()
             return False
         os.unlink(base)
@@ -212,7 +218,7 @@ class Unpacker:
 
     def _set_xattrs(self, target: int | bytes, xattrs: Mapping[bytes, bytes]) -> None:
         for key, value in xattrs.items():
-            if key.startswith(_OVERLAY_XATTRS) or (key == _CAPABILITY and not self._rules.setuid):
+            if key.startswith(_OVERLAY_XATTRS):
                 continue
             try:
                 os.setxattr(target, key, value, follow_symlinks=isinstance(target, int))
@@ -222,33 +228,55 @@ class Unpacker:
                     raise
 
     def _postpone(self, path: bytes, member: Member) -> None:
+        """``path`` has no link in it: what one leads to may be another directory later."""
         what = (path, member.mode, member.uid, member.gid, member.mtime, dict(member.xattrs))
         self._late.write(marshal.dumps(what))
+        self._postponed += 1
 
     def _set_directories(self) -> None:
         self._late.seek(0)
         os.chdir("/")
-        while True:
-            try:
-                path, mode, uid, gid, mtime, xattrs = marshal.load(self._late)
-            except EOFError:
-                return
+        had: dict[bytes, set[bytes]] = {}
+        for number in range(self._postponed):
+            path, mode, uid, gid, mtime, xattrs = marshal.load(self._late)
+            if self._removed and self._is_gone(path, number):
+                continue
             try:
                 fd = os.open(b"/" + path, _OPEN)
+                try:
+                    os.fchown(fd, uid, gid)
+                    os.fchmod(fd, mode)
+                    for key in had.pop(path, set()).difference(xattrs):  # an earlier entry's
+                        _remove_xattr(fd, key)
+                    if xattrs:
+                        self._set_xattrs(fd, xattrs)
+                        had[path] = {key for key in xattrs if not key.startswith(_OVERLAY_XATTRS)}
+                    os.utime(fd, ns=(mtime, mtime))
+                finally:
+                    os.close(fd)
             except OSError as error:
-                # A later entry took its place.
-                if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
-                    continue
                 raise _blamed(error, path) from error
-            try:
-                os.fchown(fd, uid, gid)
-                os.fchmod(fd, mode)
-                self._set_xattrs(fd, xattrs)
-                os.utime(fd, ns=(mtime, mtime))
-            except OSError as error:
-                raise _blamed(error, path) from error
-            finally:
-                os.close(fd)
+
+    def _is_gone(self, path: bytes, number: int) -> bool:
+        """Whether the directory that record ``number`` speaks of was removed since, or one that it was in."""
+        while path:
+            if self._removed.get(path, 0) > number:
+                return True
+            path = path.rpartition(b"/")[0]
+        return False
+
+
+def _is_whiteout(member: Member) -> bool:
+    """Overlayfs's own spelling of one, which anybody may make (mknod(2), Linux 5.8)."""
+    return member.kind == CHARACTER and member.device == (0, 0)
+
+
+def _remove_xattr(fd: int, key: bytes) -> None:
+    try:
+        os.removexattr(fd, key)
+    except OSError as error:
+        if error.errno not in (errno.ENODATA, errno.EPERM, errno.ENOTSUP):  # it was not to be set either
+            raise
 
 
 def _blamed(error: OSError, name: bytes) -> Exception:

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_DEPTH = 16  # pieces
+_DEPTH = 8  # pieces
 
 
 def read_ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:

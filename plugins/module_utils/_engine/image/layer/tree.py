@@ -29,6 +29,7 @@ class Tree:
     def __init__(self) -> None:
         os.chdir("/")
         self._path: bytes | None = b""
+        self._place = b"/"  # without links
 
     def enter(self, path: bytes) -> None:
         """Make the directory ``path`` the working directory; what lacks of it is made (0755, root's).
@@ -48,9 +49,14 @@ class Tree:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR):
                 raise
             _walk(path)
-        if os.getcwdb().count(b"/") > _MAX_DEPTH:  # links may have led deeper than the path says
+        self._place = os.getcwdb()
+        if self._place.count(b"/") > _MAX_DEPTH:  # links may have led deeper than the path says
             raise _too_deep(path)
         self._path = path
+
+    def path_of(self, base: bytes) -> bytes:
+        """The path of ``base`` in the working directory, from the root, with no link in it."""
+        return (self._place + b"/" + base).lstrip(b"/")
 
     def forget(self) -> None:
         """Something that was there was taken away: the working directory may be gone, or another by its path."""

@@ -92,11 +92,12 @@ def _unpack(file: Readable, partial: str, diff_id: str, budget: Budget, rules: R
 
     try:
         with _unnamed_file(os.path.dirname(partial) or ".") as late:
-            stream = LayerStream(file, limit=budget.size, algorithm=diff_id.partition(":")[0])
+            windows = budget.spent.windows if budget.spent else None
+            stream = LayerStream(file, limit=budget.size, algorithm=diff_id.partition(":")[0], windows=windows)
             nodes = not in_user_namespace()
             _enter(partial)
             _limit_time(budget.seconds)
-            stream.through(read_ahead)  # takes a second core
+            stream.through(read_ahead)  # takes more cores
             Unpacker(Account(budget, diff_id), rules, late, nodes=nodes).unpack(TarReader(stream.read))
             found = stream.digest()
             while file.read(1 << 16):  # whoever writes it is to come to its end

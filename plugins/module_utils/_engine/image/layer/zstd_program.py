@@ -9,6 +9,7 @@ import os
 import threading
 
 from ...errors import InvalidImage
+from .windows import MAX_WINDOW
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ def inflate_by_program(program: str, source: Any) -> Iterator[bytes]:
     (data, feed), (output, write) = os.pipe(), os.pipe()
     said = os.memfd_create("zstd")
     actions = [(os.POSIX_SPAWN_DUP2, fd, target) for target, fd in enumerate((data, write, said))]
-    pid = os.posix_spawn(program, [program, "-dcq", "--long=27"], {"PATH": os.defpath}, file_actions=actions)
+    pid = os.posix_spawn(
+        program, [program, "-dcq", f"--memory={MAX_WINDOW >> 20}MB"], {"PATH": os.defpath}, file_actions=actions
+    )
     os.close(data)
     os.close(write)
     failures: list[BaseException] = []

@@ -33,7 +33,8 @@ class Trust:
         self._contexts: dict[str, ssl.SSLContext] = {}
 
     def context(self, host: str) -> ssl.SSLContext:
-        """For a connection to ``host[:port]``. Only the registry itself gets to see the client certificate of a task.
+        """For a connection to ``host[:port]``. Only the registry itself gets to see the client certificate of a task,
+        and only its own certificate may be anyone's where a task says ``insecure``.
 
         Raises RegistryError, naming the file that cannot be used.
         """
@@ -43,13 +44,13 @@ class Trust:
 
     def _make(self, host: str) -> ssl.SSLContext:
         access = self._access
-        if access.insecure:
+        if access.insecure and host == self._registry:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         else:
             context = ssl.create_default_context()
-            for path in [access.ca_cert] if access.ca_cert else _files(host, ".crt"):
+            for path in self._authorities(host):
                 try:
                     context.load_verify_locations(cafile=path)
                 except (OSError, ssl.SSLError) as error:
@@ -61,6 +62,11 @@ class Trust:
                 where = f"{certificate} with {key}" if key else certificate
                 raise RegistryError(f"{where}: not a certificate and its key ({_words(error)})") from None
         return context
+
+    def _authorities(self, host: str) -> list[str]:
+        """What a task names is in place of the registry's own directory; others have their directory as well."""
+        given = [self._access.ca_cert] if self._access.ca_cert else []
+        return given if given and host == self._registry else [*given, *_files(host, ".crt")]
 
     def _own(self, host: str) -> Iterator[tuple[str, str]]:
         if self._access.client_cert and host == self._registry:

@@ -10,15 +10,15 @@ registry, the image and the status, never a credential.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from typing import TypeVar
 
-from ...errors import RegistryError
+from ...errors import DigestMismatch, EngineError, RegistryError
 from ...model.registry import Access
+from ..manifest import digest_of
 from .connections import Body
 from .documents import Document, get_manifest
-from .download import all_failed, read_blob
+from .download import Download, all_failed
 from .endpoint import DELAYS, Endpoint
 from .mirrors import Place, find_places, find_push_place
 from .upload import Blob, Uploads
@@ -35,23 +35,44 @@ _NO_ACCESS = Access()
 
 
 class Registry:
-    """One repository of one registry. Making one connects to nothing. Several threads may use it at once."""
+    """One repository of one registry. Making one connects to nothing. Several threads may use it at once.
+
+    ``notes`` are what a user should hear of mirrors that were passed over.
+    """
 
     def __init__(self, reference: Reference, *, access: Access = _NO_ACCESS, delays: Sequence[float] = DELAYS) -> None:
         self._reference = reference
         self._access = access
         self._delays = delays
+        self.notes: list[str] = []
         self._readers: list[tuple[Place, Endpoint]] = []
+        self._home: Endpoint | None = None
         self._writer: tuple[Endpoint, Uploads] | None = None
 
     # Pulling, and content discovery ---------------------------------------------------------------
 
-    def head_manifest(self, version: str) -> Document:
-        """What kind of manifest a tag or digest has, and its digest; one request without a body."""
-        return self._read(version, lambda endpoint: get_manifest(endpoint, version, head=True))
+    def head_manifest(self, version: str, known: str = "") -> Document:
+        """What kind of manifest a tag or digest has, and its digest, as the registry says; one request, no body.
+
+        A mirror's word for a digest other than ``known`` is taken once that manifest was read somewhere: a mirror that
+        has mixed up what it keeps would hide what others have.
+        """
+        return self._read(version, lambda endpoint: self._head_manifest(endpoint, version, known))
+
+    def _head_manifest(self, endpoint: Endpoint, version: str, known: str) -> Document:
+        document = get_manifest(endpoint, version, head=True)
+        if endpoint is not self._home and document.digest not in ("", known, version):
+            try:
+                self.get_manifest(document.digest)
+            except (RegistryError, DigestMismatch) as error:
+                told = f"it says that manifests/{version} is {document.digest}, which is not to be had"
+                lie = endpoint.error(told, error)
+                self.notes.append(f"{lie}; what others have is taken")
+                raise lie from error
+        return document
 
     def get_manifest(self, version: str) -> Document:
-        """A manifest or index, not yet verified."""
+        """A manifest or index, verified. Raises DigestMismatch too."""
         return self._read(version, lambda endpoint: get_manifest(endpoint, version))
 
     def get_blob(self, digest: str, size: int, offset: int = 0, urls: tuple[str, ...] = ()) -> Iterator[bytes]:
@@ -60,7 +81,23 @@ class Registry:
         What breaks off is taken up again. ``urls`` are other places that have it (image-spec, descriptor.md), for when
         the registry has not.
         """
-        return read_blob([endpoint for _place, endpoint in self._serving(digest)], digest, size, offset, urls)
+        return self.open_blob(digest, size, urls).read(offset)
+
+    def open_blob(self, digest: str, size: int, urls: tuple[str, ...] = ()) -> Download:
+        """The same for whoever verifies what comes, and goes on with another place where it is wrong."""
+        return Download([endpoint for _place, endpoint in self._serving(digest)], digest, size, urls)
+
+    def read_blob(self, digest: str, size: int, what: str) -> bytes:
+        """A small blob, verified. Raises DigestMismatch, calling it ``what``, and RegistryError."""
+        download = self.open_blob(digest, size)
+        while True:
+            content = b"".join(download.read())
+            found = digest_of(content, digest.partition(":")[0])
+            if found == digest:
+                return content
+            error = download.blame(DigestMismatch(what, digest, found))
+            if error is not None:
+                raise error
 
     def has_blob(self, digest: str) -> bool:
         """Whether the registry itself has the blob; one request without a body."""
@@ -112,8 +149,7 @@ class Registry:
         try:
             document = get_manifest(endpoint, version, head=True)
             if not document.digest:  # the header is not a must
-                content = get_manifest(endpoint, version).content
-                return f"sha256:{hashlib.sha256(content).hexdigest()}"
+                document = get_manifest(endpoint, version)
         except RegistryError as error:
             if error.status == 404:
                 return None
@@ -151,11 +187,11 @@ class Registry:
 
     def _read(self, version: str, ask: Callable[[Endpoint], T]) -> T:
         """The first answer of the places that have any; one that gave one is asked first from then on."""
-        errors: list[RegistryError] = []
+        errors: list[EngineError] = []
         for place, endpoint in self._serving(version):
             try:
                 answer = ask(endpoint)
-            except RegistryError as error:
+            except (RegistryError, DigestMismatch) as error:
                 errors.append(error)
                 continue
             if errors:
@@ -168,6 +204,7 @@ class Registry:
         if not self._readers:
             places = find_places(self._reference.registry, self._reference.repository)
             self._readers = [(place, self._endpoint(place, alone=len(places) == 1)) for place in places]
+            self._home = self._readers[-1][1]
         return [(place, endpoint) for place, endpoint in self._readers if kind in place.serves]
 
     @property

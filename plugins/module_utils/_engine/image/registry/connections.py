@@ -18,6 +18,7 @@ import time
 import urllib.parse
 from typing import NamedTuple
 
+from .pace import Answer, Pace, answer_to, patient, send
 from .proxies import Proxy, find_proxy
 
 TYPE_CHECKING = False
@@ -34,8 +35,6 @@ _SOON = 0.1  # seconds after which what came so far is handed on
 _MAX_REDIRECTS = 10
 _URL = "!#$%&'()*+,/:;=?@[]~"  # what stands in URLs as it is, with letters and digits (RFC 3986)
 _REDIRECTS = (301, 302, 303, 307, 308)
-# A body that comes slower than this, over as long as the time-out, counts as one that does not come.
-_LEAST_RATE = 1024  # bytes a second
 _DRAINED = 1 << 16  # bytes: what is left of an answer up to this is read, so that its connection can be used again
 
 
@@ -46,16 +45,10 @@ class Body(NamedTuple):
     read: Callable[[], Iterator[bytes]]
 
 
-class Stalled(OSError):
-    """An answer's body comes too slowly."""
-
-
 class Response:
     """An answer whose body is still to be read; ``with`` closes it."""
 
-    def __init__(
-        self, url: str, response: http.client.HTTPResponse, done: Callable[[bool], None], timeout: float
-    ) -> None:
+    def __init__(self, url: str, response: Answer, done: Callable[[bool], None], timeout: float) -> None:
         self.url = url
         self.status = response.status
         self.headers = response.headers
@@ -70,22 +63,18 @@ class Response:
 
     def pieces(self) -> Iterator[bytes]:
         """The body, as it comes. Raises OSError, Stalled among them, and HTTPException where it breaks off."""
-        waited, got = 0.0, 0
+        pace = Pace(self._timeout, "came")
         while self.length != 0:
             started = time.monotonic()  # of the waiting alone: whoever takes the pieces may take long
             piece = self._next(started)
-            waited += time.monotonic() - started
+            waited = time.monotonic() - started
             if not piece:
                 if self.length:  # a read says nothing of a connection that is closed too early
                     raise http.client.IncompleteRead(b"", self.length)
                 return
-            got += len(piece)
             if self.length is not None:
                 self.length -= len(piece)
-            if waited >= self._timeout:
-                if got < _LEAST_RATE * waited:
-                    raise Stalled(f"only {got} bytes came in {waited:.0f} s")
-                waited, got = 0.0, 0
+            pace.add(waited, len(piece))
             yield piece
 
     def _next(self, started: float) -> bytes:
@@ -93,12 +82,14 @@ class Response:
         if self.length is None or self._buffer is None:
             # Python has read some of the body together with the headers. The next read is past its own reader.
             self._buffer = memoryview(bytearray(PIECE))
-            return self._response.read1(_FIRST if self.length is None else min(_FIRST, self.length))
+            if self.length is None:
+                return self._response.read_some(_FIRST)
+            return self._response.read1(min(_FIRST, self.length))
         # TLS gives 16 KiB at a time at most: read1() would make an object, of all that it may return, for each.
         view, filled = self._buffer[: min(PIECE, self.length)], 0
         while filled < len(view):
             try:
-                count = self._response.fp.raw.readinto(view[filled:])
+                count = self._response.raw.readinto(view[filled:])
             except OSError:
                 if not filled:
                     raise
@@ -154,9 +145,16 @@ class Connections:
         self._idle: dict[tuple[int, str], list[http.client.HTTPConnection]] = {}
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str], *, authorization: str = "", body: Body | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        authorization: str = "",
+        body: Body | None = None,
+        secret: bool = False,
     ) -> Response:
-        """The answer, whatever its status, at the end of its redirects."""
+        """The answer, whatever its status, at the end of its redirects; a ``secret`` body goes to one origin alone."""
         origin, current = origin_of(url), url
         for _redirect in range(_MAX_REDIRECTS + 1):
             own = {"Authorization": authorization} if authorization and origin_of(current) == origin else {}
@@ -168,6 +166,8 @@ class Connections:
                 return response
             response.close()
             current = resolve_location(current, location)
+            if secret and origin_of(current) != origin:
+                raise OSError("it leads on to another host, and the login is not sent there")
         raise OSError(f"it redirects more than {_MAX_REDIRECTS} times")
 
     def speaks_tls(self, netloc: str) -> bool:
@@ -213,7 +213,7 @@ class Connections:
         url: str,
         headers: Mapping[str, str],
         body: Body | None,
-    ) -> http.client.HTTPResponse:
+    ) -> Answer:
         parts = urllib.parse.urlsplit(url)
         proxy = self._find_proxy(url) if parts.scheme == "http" else None
         target = urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
@@ -227,16 +227,17 @@ class Connections:
             connection.putheader(name, value)
         connection.endheaders()
         try:
+            pace = Pace(self._timeout, "were taken")
             for piece in body.read() if body else ():
-                connection.send(piece)
+                send(connection, piece, pace)
         except (BrokenPipeError, ConnectionResetError):
             # A server that refuses a body answers and hangs up before it has read all of it: what it says counts.
             try:
-                return connection.getresponse()
+                return answer_to(connection)
             except (OSError, http.client.HTTPException):
                 pass
             raise
-        return connection.getresponse()
+        return answer_to(connection)
 
     def _connect(self, url: str) -> http.client.HTTPConnection:
         """A connection that is yet to be made."""
@@ -245,13 +246,13 @@ class Connections:
         proxy = self._find_proxy(url)
         at = (proxy.host, proxy.port) if proxy else (host, port)
         if not secure:
-            return http.client.HTTPConnection(*at, timeout=self._timeout)
+            return patient(http.client.HTTPConnection(*at, timeout=self._timeout))
         context = self._trust.context(parts.netloc.rpartition("@")[2])
         connection = http.client.HTTPSConnection(*at, timeout=self._timeout, context=context)
         if proxy:
             login = {"Proxy-Authorization": proxy.authorization} if proxy.authorization else {}
             connection.set_tunnel(host, port, login)
-        return connection
+        return patient(connection)
 
     def _take(self, url: str) -> tuple[http.client.HTTPConnection, bool]:
         """A connection, and whether it was used before."""

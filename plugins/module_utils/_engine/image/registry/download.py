@@ -4,7 +4,8 @@
 """A blob's content over one or more answers (distribution-spec, "Pulling blobs"): what breaks off goes on by Range.
 
 Where a server takes no Range, what was there already is read again and dropped. Where one place fails, the next one
-goes on at the same byte: content is named by its digest, and whoever reads it verifies that.
+goes on at the same byte: content is named by its digest, and whoever reads it verifies that, and says so if it is not
+right.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import http.client
 import re
 import time
 
-from ...errors import RegistryError
+from ...errors import EngineError, RegistryError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,35 +29,60 @@ _MAX_URLS = 5  # a manifest has room for a hundred thousand, each of which may t
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)")
 
 
-def read_blob(
-    endpoints: Sequence[Endpoint], digest: str, size: int, offset: int = 0, urls: Sequence[str] = ()
-) -> Iterator[bytes]:
-    """The bytes of a blob of ``size`` bytes from ``offset`` on, not verified; never more than there are to be.
+class Download:
+    """A blob of ``size`` bytes at the places that may have it; ``urls`` are asked where no endpoint has it.
 
-    ``urls`` are asked where no endpoint has it. Raises RegistryError.
+    Whoever has given what turned out wrong is not asked for it again.
     """
-    errors: list[RegistryError] = []
-    sources = [(endpoint, f"blobs/{digest}") for endpoint in endpoints]
-    sources += [(endpoints[-1], url) for url in urls[:_MAX_URLS] if url.startswith("https://")]
-    for endpoint, where in sources:
-        try:
-            for piece in _read(endpoint, where, digest, size, offset):
-                offset += len(piece)
-                yield piece
-            return
-        except RegistryError as error:
-            errors.append(error)
-    raise all_failed(errors)
+
+    def __init__(self, endpoints: Sequence[Endpoint], digest: str, size: int, urls: Sequence[str] = ()) -> None:
+        self._digest = digest
+        self._size = size
+        self._places = [(endpoint, f"blobs/{digest}") for endpoint in endpoints]
+        self._places += [(endpoints[-1], url) for url in urls[:_MAX_URLS] if url.startswith("https://")]
+        self._gave: list[tuple[Endpoint, str]] = []
+        self._wrong: list[EngineError] = []
+
+    def read(self, offset: int = 0) -> Iterator[bytes]:
+        """Its bytes from ``offset`` on, not verified; never more than there are to be. Raises RegistryError."""
+        errors = [*self._wrong]
+        if not offset:
+            self._gave = []
+        for place in self._places:
+            try:
+                for piece in _read(*place, self._digest, self._size, offset):
+                    if self._gave[-1:] != [place]:
+                        self._gave.append(place)
+                    offset += len(piece)
+                    yield piece
+                return
+            except RegistryError as error:
+                errors.append(error)
+        raise all_failed(errors)
+
+    def has_others(self) -> bool:
+        """Whether there is a place to ask beside those that gave what was read."""
+        return any(place not in self._gave for place in self._places)
+
+    def blame(self, why: EngineError) -> EngineError | None:
+        """What was read is wrong. None where it is worth reading again, from the start; else the error to raise."""
+        wrong = self._gave[:-1] or self._gave  # of several, the one that broke off is more likely to have lied
+        told: list[EngineError] = [RegistryError(f"registry {endpoint.registry}: {why}") for endpoint, _where in wrong]
+        self._places = [place for place in self._places if place not in wrong]
+        if wrong and self._places:
+            self._wrong += told
+            return None
+        return all_failed([*self._wrong, *told]) if self._wrong else why
 
 
-def all_failed(errors: Sequence[RegistryError]) -> RegistryError:
+def all_failed(errors: Sequence[EngineError]) -> EngineError:
     """One error out of those of several places: the last place is the one that the image's name leads to."""
     *others, last = errors
     told = "".join(f"; before that, {error}" for error in others)
     if not others:
         return last
-    error = RegistryError(f"{last}{told}", last.status)
-    error.contradicts = any(failed.contradicts for failed in errors)
+    error = RegistryError(f"{last}{told}", getattr(last, "status", 0))
+    error.contradicts = any(getattr(failed, "contradicts", True) for failed in errors)
     return error
 
 

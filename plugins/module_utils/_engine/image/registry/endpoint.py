@@ -22,9 +22,10 @@ import urllib.parse
 
 from ...errors import RegistryError, printable
 from .certificates import Trust
-from .connections import Body, Connections, Response, Stalled, is_timeout, origin_of, resolve_location
+from .connections import Body, Connections, Response, is_timeout, origin_of, resolve_location
 from .credentials import Credentials, find_credentials
 from .login import Login, LoginFault, parse_answer
+from .pace import Stalled
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ class Endpoint:
             raise self.error("its answer has a bad location", error) from error
 
     def error(self, what: str, cause: Exception | None = None, status: int = 0) -> RegistryError:
-        why = f": {why_of(cause, self._access.timeout)}" if cause is not None else ""
+        why = f": {why_of(cause, self._access)}" if cause is not None else ""
         return RegistryError(printable(f"registry {self.registry}: image {self._image}: {what}{why}"), status)
 
     def _log_in_and_send(
@@ -148,8 +149,10 @@ class Endpoint:
             sent = self._login.authorization(scopes)
             response = self._connections.request(method, url, headers, authorization=sent, body=body)
             challenges = response.headers.get_all("WWW-Authenticate") or []
-            # A user's password is not tried twice: registries lock users out.
-            if response.status != 401 or not challenges or sent.startswith("Basic "):
+            # A user's password is not tried twice: registries lock users out. And it is the registry alone that says
+            # where it is sent to, not a host that a redirect has led to.
+            asks = response.status == 401 and challenges and origin_of(response.url) == origin_of(url)
+            if not asks or sent.startswith("Basic "):
                 return response
             with response:
                 self._login.challenged(challenges, scopes, sent)
@@ -191,7 +194,9 @@ class Endpoint:
         headers = {"Accept": "application/json", **kind}
         with self._patiently(
             f"logging in at {place}",
-            lambda: self._connections.request(method, url, headers, authorization=authorization, body=body),
+            lambda: self._connections.request(
+                method, url, headers, authorization=authorization, body=body, secret=True
+            ),
             (200,),
             self.delays,
         ) as response:
@@ -224,17 +229,23 @@ def retry_after(value: str) -> float:
         return 0.0
 
 
-def why_of(error: Exception, timeout: float) -> str:
-    """A failure in words that a user can act on."""
+def why_of(error: Exception, access: Access, *, registry: bool = True) -> str:
+    """A failure in words that a user can act on. ``registry``: whether it is of one, which ``insecure`` is for."""
     if isinstance(error, ssl.SSLCertVerificationError):
         # X509_V_ERR_...: an authority that is not known, or that is the certificate itself; others have another cure.
-        advice = "; give its authority as ca_cert, or say insecure" if error.verify_code in (2, 18, 19, 20, 21) else ""
+        unknown = error.verify_code in (2, 18, 19, 20, 21)
+        if access.insecure:
+            advice = ": give its authority as ca_cert" if unknown else ""
+            whose = "it leads on to another host, which insecure does not hold for"
+            return f"a certificate is not trusted ({error.verify_message}); {whose}{advice}"
+        advice = f"; give its authority as ca_cert{', or say insecure' if registry else ''}" if unknown else ""
         return f"its certificate is not trusted ({error.verify_message}){advice}"
     if isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
         words = str(error.reason).replace("_", " ").lower()
         return f"it broke off TLS ({words}); it may want a client_cert and client_key that it knows"
     if isinstance(error, ssl.SSLError) and not is_timeout(error):
-        return f"it does not speak TLS ({error.reason}); where it is to be plain HTTP, say insecure"
+        plain = "insecure" if registry else "http"
+        return f"it does not speak TLS ({error.reason}); where it is to be plain HTTP, say {plain}"
     if is_timeout(error):
-        return f"no answer in {timeout:g} s"
+        return f"no answer in {access.timeout:g} s"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

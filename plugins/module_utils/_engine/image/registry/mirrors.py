@@ -68,9 +68,10 @@ def _place(registry: str, repository: str, prefix: str, table: dict[str, Any]) -
     """The name with ``location`` in place of ``prefix``."""
     name, location = f"{registry}/{repository}", table.get("location")
     if isinstance(location, str) and location:
-        # A wildcard stands for the whole host.
-        rest = name[len(registry) :] if prefix.startswith("*.") else name[len(prefix) :]
-        name = location + rest
+        matched = prefix
+        if prefix.startswith("*."):  # it stands for the whole host; a port that it says nothing of stays
+            matched = registry if registry.endswith(prefix[1:]) else _host(registry)
+        name = location + name[len(matched) :]
     host, _slash, path = name.partition("/")
     return Place(host, path, insecure=table.get("insecure") is True)
 
@@ -84,14 +85,21 @@ def _find_table(name: str) -> tuple[str, dict[str, Any] | None]:
             if not isinstance(prefix, str) or not prefix:
                 raise RegistryError(f"{path}: a [[registry]] has neither prefix nor location")
             tables[prefix] = path, {**table, "prefix": prefix}  # the last file that speaks of it counts
-    best = max((prefix for prefix in tables if _matches(prefix, name)), key=len, default=None)
+    fitting = [prefix for prefix in tables if _matches(prefix, name)]
+    best = max(fitting, key=lambda prefix: (not prefix.startswith("*."), len(prefix)), default=None)
     return tables[best] if best is not None else ("", None)
 
 
 def _matches(prefix: str, name: str) -> bool:
     if prefix.startswith("*."):
-        return name.partition("/")[0].endswith(prefix[1:])
+        registry = name.partition("/")[0]
+        return registry.endswith(prefix[1:]) or _host(registry).endswith(prefix[1:])
     return name.startswith(prefix) and name[len(prefix) : len(prefix) + 1] in _BOUNDARIES
+
+
+def _host(registry: str) -> str:
+    """Without its port. Addresses of IPv6 are in brackets, and no wildcard fits them."""
+    return registry.partition(":")[0]
 
 
 def _files() -> list[str]:

@@ -18,6 +18,7 @@ import stat
 from ...errors import DigestMismatch, InvalidImage, KernelError
 from ...model.reference import parse_reference
 from ...model.transfer import Transfer, arrived, parse_piece_name, piece_name
+from .. import diff_ids
 from ..layer.directories import install_layers, observe_layers
 from ..manifest import OCI_CONFIG, Descriptor, image_of, parse_config, parse_manifest
 from ..store import Store, read_chunks, verify, write_store
@@ -40,12 +41,14 @@ def resolve_transfer(paths: Paths, offer: Offer) -> Transfer:
     manifest, config = _documents(offer)
     signed = [offer.digest, *filter(None, [offer.index])]
     policy = effective_policy(paths)
-    check_image(policy, parse_reference("name", offer.name), signed, lambda: Carried(offer.signatures))
+    reference = parse_reference("name", offer.name)
+    check_image(policy, reference, signed, lambda: Carried(offer.signatures), verified=offer.verified)
     store, unpacked = Store(paths.images), observe_layers(paths)
     lacking = {}
     for blob, diff_id in zip(manifest.layers, config["rootfs"]["diff_ids"]):
-        # A blob whose layer is to be unpacked is read anyway: one that was damaged on disk is sent again.
-        if not (store.has_blob(blob) if diff_id in unpacked else store.is_intact(blob)):
+        # A blob whose layer is to be unpacked or checked is read anyway: one that was damaged is sent again.
+        known = diff_id in unpacked and diff_ids.is_known(store, blob, diff_id)
+        if not (store.has_blob(blob) if known else store.is_intact(blob)):
             lacking[blob.digest] = blob.size
     image = image_of(offer.name, offer.digest, len(offer.manifest), manifest, config)
     return Transfer(image, offer, tuple(lacking.items()))
@@ -62,9 +65,10 @@ def receive_image(paths: Paths, transfer: Transfer, incoming: str) -> None:
     with write_store(paths) as store, _opened(incoming if transfer.lacking else "") as directory:
         for digest, _size in transfer.lacking:
             _take(store, directory, blobs[digest])
-        store.put_blob(manifest.config.media_type or OCI_CONFIG, offer.config)
-        install_layers(paths, store, zip(manifest.layers, config["rootfs"]["diff_ids"]))
-        store.put_blob(offer.media_type, offer.manifest)
+        store.put_blob(manifest.config.media_type or OCI_CONFIG, offer.config, manifest.config.digest)
+        layers = zip(manifest.layers, config["rootfs"]["diff_ids"])
+        install_layers(paths, store, layers, transfer.image.limits)
+        store.put_blob(offer.media_type, offer.manifest, offer.digest)
         store.tag(offer.name, Descriptor(offer.media_type, offer.digest, len(offer.manifest)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ...errors import InvalidImage
 from ..manifest import parse_object
 from ..store import verify
-from ..trust.signatures import ARTIFACT, parse_signatures, signature_tag
+from ..trust.signatures import ARTIFACT, parse_signatures, signature_manifests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,21 +23,11 @@ def collect_signatures(source: Source, digests: Sequence[str]) -> dict[str, byte
     """All that find_signatures() reads of ``source``, by tag or digest. Raises as that does."""
     documents: dict[str, bytes] = {}
     for digest in digests:
-        tagged = source.manifest(signature_tag(digest))
-        if tagged is not None:
-            _add(source, documents, signature_tag(digest), tagged)
-        for entry in source.referrers(digest):
-            found = entry.get("digest")
-            content = source.manifest(found) if entry.get("artifactType") == ARTIFACT and found else None
-            if content is not None and isinstance(found, str):
-                _add(source, documents, found, content)
+        for key, content in signature_manifests(source, digest):
+            documents[key] = content
+            for descriptor, _signature in parse_signatures(content, f"the signatures {key}"):
+                documents[descriptor.digest] = source.blob(descriptor)
     return documents
-
-
-def _add(source: Source, documents: dict[str, bytes], key: str, content: bytes) -> None:
-    documents[key] = content
-    for descriptor, _signature in parse_signatures(content, f"the signatures {key}"):
-        documents[descriptor.digest] = source.blob(descriptor)
 
 
 class Carried:

@@ -10,7 +10,7 @@ from ...model.reference import Reference, normalise
 from ...model.trust import ACCEPT, REJECT, Identity, Policy, Requirement
 from .keys import is_signed_by
 from .policy import refuse_unsupported
-from .signatures import Claim, Signature, find_signatures, parse_claim, repository_of
+from .signatures import Claim, Signature, find_signatures, has_bundle, parse_claim, repository_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,14 +48,23 @@ def check_image(
         if found is None:
             source = open_source()
             found = [signature for digest in digests for signature in find_signatures(source, digest)]
+            if not found:
+                raise Untrusted(reference.name, _why_unsigned(source, digests))
         _check_signed(requirement, reference, digests, found)
+
+
+def _why_unsigned(source: Source, digests: Sequence[str]) -> str:
+    if any(has_bundle(source, digest) for digest in digests):
+        return (
+            "it is signed as cosign 3 does by itself, in a sigstore bundle, which is not read here; sign it with "
+            "cosign sign --key ... --new-bundle-format=false --use-signing-config=false, or module image_sign"
+        )
+    return "it is not signed; sign it (module image_sign), or change the policy"
 
 
 def _check_signed(
     requirement: Requirement, reference: Reference, digests: Sequence[str], found: Sequence[Signature]
 ) -> None:
-    if not found:
-        raise Untrusted(reference.name, "it is not signed; sign it (module image_sign), or change the policy")
     why = f"none of its {len(found)} signatures was made with a key of the policy"
     for signature in found:
         if not any(is_signed_by(key, signature.payload, signature.signature) for key in requirement.keys):

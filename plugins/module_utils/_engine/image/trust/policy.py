@@ -4,22 +4,25 @@
 """The host's policy on disk, in the format of containers-policy.json(5), that podman and skopeo read too.
 
 Ours is ``policy.json`` under our root. Where there is none, /etc/containers/policy.json counts, if the host has it;
-else everything is accepted. What a policy asks for and we cannot check (GPG signatures) is never taken as met.
+else everything is accepted. What a policy asks for and we cannot check (GPG signatures, Rekor's log, a field that is
+not known here) is never taken as met.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 
 from ...errors import InvalidOption, StateCorrupt, Unsupported
-from ...linux.files import read_json, remove_if_exists, write_json
+from ...linux.files import read_whole, remove_if_exists, write_json
 from ...model.public_key import parse_public_key
 from ...model.trust import ACCEPT, REJECT, SIGNED, Identity, Policy, Requirement, Rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from ...paths import Paths
@@ -34,6 +37,8 @@ _IDENTITIES = {
     "exactRepository": "remote-repository",
     "remapIdentity": "remap",
 }
+_KEYS = ("keyData", "keyDatas", "keyPath", "keyPaths")
+_KNOWN = {ACCEPT: {"type"}, SIGNED: {"type", "signedIdentity", *_KEYS}}
 _IDENTITY_NAMES = {"reference": "dockerReference", "remote-repository": "dockerRepository", "remap": "signedPrefix"}
 
 
@@ -81,21 +86,38 @@ def _encode(requirement: Requirement) -> dict[str, Any]:
 
 
 def _read(path: str) -> Policy | None:
-    document = read_json(path)
-    if document is None:
+    try:
+        document = json.loads(read_whole(path), object_pairs_hook=_once)
+    except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise StateCorrupt(path, f"not a policy that is understood: {error}") from error
     if not isinstance(document, dict) or "default" not in document:
         raise StateCorrupt(path, "not a policy: it has no default (containers-policy.json(5))")
-    transports = document.get("transports")
-    scopes: Any = transports.get("docker") if isinstance(transports, dict) else None
     try:
+        if strange := document.keys() - {"default", "transports"}:
+            raise ValueError(f"it has {_listed(strange)}")
+        scopes = document.get("transports", {}).get("docker", {})
         default = _requirements(document["default"])
-        rules = {scope: _requirements(found) for scope, found in scopes.items()} if isinstance(scopes, dict) else {}
-    except (InvalidOption, ValueError, TypeError, KeyError, OSError) as error:
+        rules = {scope: _requirements(found) for scope, found in scopes.items()}
+    except (InvalidOption, ValueError, TypeError, KeyError, AttributeError, OSError) as error:
         raise StateCorrupt(path, f"not a policy that is understood: {error}") from error
     return Policy(
         rules.pop("", default), tuple(Rule(scope, requirements) for scope, requirements in sorted(rules.items()))
     )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object that says nothing twice: which of the two is meant, readers do not agree about."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _value in pairs]
+        raise ValueError(f"it says {_listed({name for name in names if names.count(name) > 1})} twice")
+    return found
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name)[:80] for name in sorted(names)[:5])
 
 
 def _requirements(found: Any) -> tuple[Requirement, ...]:
@@ -109,10 +131,14 @@ def _requirement(entry: dict[str, Any]) -> Requirement:
     if kind is None:
         # signedBy asks for GPG signatures: an image under it may not be pulled, and others go on.
         return Requirement(f"what is not supported here: {entry['type']}")
-    if kind != SIGNED:
+    if kind == REJECT:
         return Requirement(kind)
-    if "fulcio" in entry or "rekorPublicKeyData" in entry or "rekorPublicKeyPath" in entry:
-        return Requirement("what is not supported here: Fulcio certificates and Rekor's log")
+    if strange := entry.keys() - _KNOWN[kind]:  # fulcio, pki, rekorPublicKeyData and others ask for more than a key
+        return Requirement(f"what is not supported here: {entry['type']} with {_listed(strange)}")
+    if kind == ACCEPT:
+        return Requirement(kind)
+    if len(entry.keys() & {*_KEYS}) > 1:
+        raise ValueError(f"sigstoreSigned has {_listed(entry.keys() & {*_KEYS})}, of which there may be one")
     keys = [_decode(data) for data in [*entry.get("keyDatas", []), *_one(entry, "keyData")]]
     for path in [*entry.get("keyPaths", []), *_one(entry, "keyPath")]:
         with open(path, encoding="ascii") as file:
@@ -120,7 +146,11 @@ def _requirement(entry: dict[str, Any]) -> Requirement:
     if not keys:
         raise ValueError("sigstoreSigned names no key")
     told = entry.get("signedIdentity") or {"type": "matchRepoDigestOrExact"}
-    kind = _IDENTITIES[told["type"]]
+    kind = _IDENTITIES.get(told["type"], "")
+    names = {"type", _IDENTITY_NAMES.get(kind, "type"), *(("prefix",) if kind == "remap" else ())}
+    if not kind or told.keys() - names:
+        asked = told["type"] if not kind else f"{told['type']} with {_listed(told.keys() - names)}"
+        return Requirement(f"what is not supported here: signedIdentity {asked}")
     identity = Identity(kind, told[_IDENTITY_NAMES[kind]] if kind in _IDENTITY_NAMES else "", told.get("prefix", ""))
     return Requirement(SIGNED, tuple(parse_public_key("key", key) for key in keys), identity)
 

@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 from ...errors import RegistryError
-from ..store import verify
 from .check import check_image
 from .policy import effective_policy
-from .signatures import ARTIFACT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,19 +36,14 @@ class Repository:
     def manifest(self, version: str) -> bytes | None:
         """What a tag or digest means; None where the registry has none of it."""
         try:
-            content = self._registry.get_manifest(version).content
+            return self._registry.get_manifest(version).content
         except RegistryError as error:
             if error.status == 404:
                 return None
             raise
-        if ":" in version:
-            verify(content, version, "a manifest of signatures")
-        return content
 
     def referrers(self, digest: str) -> Iterable[Mapping[str, Any]]:
-        return self._registry.referrers(digest, ARTIFACT)
+        return self._registry.referrers(digest)
 
     def blob(self, descriptor: Descriptor) -> bytes:
-        content = b"".join(self._registry.get_blob(descriptor.digest, descriptor.size))
-        verify(content, descriptor.digest, "a signed text")
-        return content
+        return self._registry.read_blob(descriptor.digest, descriptor.size, "a signed text")

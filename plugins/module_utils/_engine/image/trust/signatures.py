@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 PAYLOAD = "application/vnd.dev.cosign.simplesigning.v1+json"
 ARTIFACT = "application/vnd.dev.cosign.artifact.sig.v1+json"
+_BUNDLE = "application/vnd.dev.sigstore.bundle."  # a version follows
 SIGNATURE = "dev.cosignproject.cosign/signature"
 _TYPE = "cosign container image signature"
 # Bounds on what a registry may make us read.
@@ -67,7 +68,7 @@ def signature_tag(digest: str) -> str:
 def find_signatures(source: Source, digest: str) -> Iterator[Signature]:
     """The signatures of a manifest, wherever they are stored. Raises InvalidImage where they are malformed."""
     found = 0
-    for content in _manifests(source, digest):
+    for _key, content in signature_manifests(source, digest):
         for descriptor, signature in parse_signatures(content, f"the signatures of {digest}"):
             found += 1
             if found > _MAX_SIGNATURES:
@@ -75,15 +76,23 @@ def find_signatures(source: Source, digest: str) -> Iterator[Signature]:
             yield Signature(source.blob(descriptor), signature)
 
 
-def _manifests(source: Source, digest: str) -> Iterator[bytes]:
+def signature_manifests(source: Source, digest: str) -> Iterator[tuple[str, bytes]]:
+    """The manifests of signatures of a manifest, each with the tag or digest that it is found by."""
     tagged = source.manifest(signature_tag(digest))
     if tagged is not None:
-        yield tagged
+        yield signature_tag(digest), tagged
     for entry in source.referrers(digest):
         if ARTIFACT in (entry.get("artifactType"), _config_type(entry)):
-            content = source.manifest(parse_descriptor(entry, f"a referrer of {digest}").digest)
+            found = parse_descriptor(entry, f"a referrer of {digest}").digest
+            content = source.manifest(found)
             if content is not None:
-                yield content
+                yield found, content
+
+
+def has_bundle(source: Source, digest: str) -> bool:
+    """Whether a manifest has a signature of the kind that cosign makes since version 3, which find_signatures() does
+    not find."""
+    return any(str(entry.get("artifactType")).startswith(_BUNDLE) for entry in source.referrers(digest))
 
 
 def _config_type(entry: Mapping[str, Any]) -> Any:

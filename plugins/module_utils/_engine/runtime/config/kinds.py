@@ -59,14 +59,24 @@ class Number(Kind):
 
 
 class Text(Kind):
-    """A string that the kernel can be given, and that ``fits``; ``expected`` says what that is."""
+    """A string that the kernel can be given, and that ``fits``; ``expected`` says what that is.
 
-    def __init__(self, expected: str = "a string without NUL", fits: Callable[[str], bool] | None = None) -> None:
+    ``errors``: with surrogateescape, bytes of a command line that are not UTF-8 are let through (os.fsdecode()).
+    """
+
+    def __init__(
+        self,
+        expected: str = "a string without NUL",
+        fits: Callable[[str], bool] | None = None,
+        *,
+        errors: str = "strict",
+    ) -> None:
         self.expected = expected
         self.fits = fits
+        self.errors = errors
 
     def check(self, value: Any) -> None:
-        if not isinstance(value, str) or not _is_plain(value) or (self.fits and not self.fits(value)):
+        if not isinstance(value, str) or not _is_plain(value, self.errors) or (self.fits and not self.fits(value)):
             raise Fault(value, self.expected)
 
 
@@ -109,7 +119,7 @@ class Texts(List):
     def check_items(self, items: Any) -> None:
         try:
             fits = self.item.fits
-            if _is_plain("".join(items)) and (fits is None or all(map(fits, items))):
+            if _is_plain("".join(items), self.item.errors) and (fits is None or all(map(fits, items))):
                 return
         except TypeError:
             pass
@@ -159,14 +169,14 @@ class Object(Kind):
             raise fault.inside(name) from None
 
 
-def _is_plain(text: str) -> bool:
-    """Without NUL, and without halves of surrogates, which JSON can have and UTF-8 cannot."""
+def _is_plain(text: str, errors: str) -> bool:
+    """Without NUL, and without halves of surrogates, which JSON can have and UTF-8 cannot, but as ``errors`` says."""
     if "\0" in text:
         return False
     if text.isascii():
         return True
     try:
-        text.encode()
+        text.encode(errors=errors)
     except UnicodeEncodeError:
         return False
     return True

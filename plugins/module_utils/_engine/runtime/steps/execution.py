@@ -5,9 +5,9 @@
 made early, as neither limits nor a filter are to hinder that, and entered last. What can be decided before the process
 is born is: the first use of memory costs a new one more than the work (0.3 ms of page faults for 0.03).
 
-Without a trampoline (another architecture, a label of SELinux or AppArmor, which would apply to it in the program's
-stead, a filter that does not let it be entered) the program is executed from here, unless a link of procfs is on the
-way to it.
+Without a trampoline (another architecture, a label of SELinux or AppArmor but for the engine's own profile, which would
+apply to it in the program's stead, a filter that does not let it be entered) the program is executed from here, unless
+a link of procfs is on the way to it.
 """
 
 from __future__ import annotations
@@ -81,12 +81,7 @@ class Execution:
 
     def machine(self) -> Machine | None:
         """Whose trampoline is to be used; None where it cannot be."""
-        if self.process.get("selinuxLabel") or self.process.get("apparmorProfile"):
-            return None
-        if self.birth and self.process.get("scheduler"):
-            return None  # what is borne does not inherit a deadline, nor what is to be reset on fork
-        calls = _CALLS + (_CALLS_OF_BIRTH if self.birth else ())
-        return own_machine() if permits(self.filtered_by, calls, partly=_PARTLY) else None
+        return find_machine(self.process, self.filtered_by, born=self.birth is not None)
 
     def prepare(self) -> None:
         """Before the process is born: the trampoline's content. Or import what is used in its stead while that can be
@@ -144,6 +139,21 @@ class Execution:
         if self.trampoline < 0 and self.filtered:
             yield LoadFilter(self._init.seccomp, self._init.seccomp_flags, self._init.channel)
         yield Execute(self)
+
+
+def find_machine(process: Mapping[str, Any], filtered_by: Mapping[str, Any], *, born: bool) -> Machine | None:
+    """The machine for a trampoline that ``filtered_by``, a profile, lets be entered; None where there can be none."""
+    if process.get("selinuxLabel"):
+        return None
+    if process.get("apparmorProfile"):
+        from ...linux.apparmor import DEFAULT_PROFILE  # labels.py has imported it, which no other process needs
+
+        if process["apparmorProfile"] != DEFAULT_PROFILE:
+            return None
+    if born and process.get("scheduler"):
+        return None  # what is borne does not inherit a deadline, nor what is to be reset on fork
+    calls = _CALLS + (_CALLS_OF_BIRTH if born else ())
+    return own_machine() if permits(filtered_by, calls, partly=_PARTLY) else None
 
 
 class MakeTrampoline(Operation):

@@ -14,6 +14,7 @@ import errno
 import os
 
 from ...errors import Unsupported
+from ...linux.apparmor import has_apparmor
 from ...linux.mount_setattr import has_mount_setattr
 from ...linux.procfs import write_proc
 from .operations import Operation
@@ -23,20 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
-_APPARMOR = "/sys/module/apparmor/parameters/enabled"
 _SELINUX = "/sys/fs/selinux/enforce"
 
 # File systems that take a context at mount(2); procfs, sysfs and the like have theirs from the policy.
 _LABELLED = ("tmpfs", "ramfs", "devpts", "overlay", "ext4", "xfs")
-
-
-def has_apparmor() -> bool:
-    """Whether this kernel runs with AppArmor."""
-    try:
-        with open(_APPARMOR, encoding="ascii") as file:
-            return file.read(1) == "Y"
-    except OSError:
-        return False
 
 
 def has_selinux() -> bool:

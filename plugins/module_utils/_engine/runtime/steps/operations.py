@@ -29,7 +29,8 @@ class OperationFailed(RuntimeFailed):
 
     def __init__(self, operation: object, cause: OSError) -> None:
         self.errno = cause.errno
-        path = os.fsdecode(cause.filename or "")
+        # A number where it was a descriptor that was executed.
+        path = "" if isinstance(cause.filename, int) else os.fsdecode(cause.filename or "")
         told = str(operation)
         where = f" ({path})" if path and not path.startswith("/proc/self/fd/") and path not in told else ""
         super().__init__(f"{told}{where}: {reason(cause.strerror or str(cause))}")

@@ -52,7 +52,8 @@ def find_ungrantable(process: Mapping[str, Any], *, user_namespace: bool = False
     for names in sets.values():
         refused.update(dict.fromkeys(split_grantable(names or (), grantable)[1]))
     if refused:
-        yield f"capabilities that this host does not know or that we do not have are left out: {', '.join(refused)}"
+        told = ", ".join(name if name.isidentifier() else repr(name) for name in refused)
+        yield f"capabilities that this host does not know or that we do not have are left out: {told}"
     needed = set(sets.get("inheritable") or ()) & set(sets.get("permitted") or ())
     for name in sets.get("ambient") or ():
         if name not in refused and name not in needed:

@@ -163,7 +163,8 @@ class SetHostname(Operation):
 
 class SetRlimit(Operation):
     """One resource limit (prlimit(2)). Open files are ``least`` as many for now, as far as that takes no privilege:
-    poll(2) and dup2(2) heed that number too, and would keep an init from waiting for its start."""
+    poll(2) and dup2(2) heed that number too, and would keep an init from waiting for its start. A limit that leaves
+    room for these is there once the container is created, as with runc; a smaller one comes with the start."""
 
     def __init__(self, name: str, soft: int, hard: int, *, least: int = 0) -> None:
         self.name = name

@@ -174,7 +174,7 @@ class SetScheduler(Operation):
 
 def plan_affinity(affinity: Mapping[str, Any]) -> tuple[list[Operation], list[Operation]]:
     """What a process that enters the container runs on before it is in the cgroup, and what it does once it is."""
-    initial, final = affinity.get("initial"), affinity.get("final")
+    initial, final = ((affinity.get(name) or "").strip(" ,\n") for name in ("initial", "final"))
     first: Operation = SetAffinity(initial, "initial") if initial else FreeAffinity()
     return [first], [SetAffinity(final, "final")] if final else []
 

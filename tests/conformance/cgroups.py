@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +33,19 @@ def missing(controller: str, v1: str, v2: str = "") -> str:
         return ""
     if not (CGROUPS / controller).is_mount():  # podman makes plain directories there
         return f"the {controller} hierarchy of cgroup v1 is not mounted"
-    found = [directory for directory in (CGROUPS / controller).iterdir() if directory.is_dir()]
-    if found and not any((directory / v1).exists() for directory in found):
-        return f"its {controller} controller has no {v1}"
-    return ""
+    with a_cgroup(controller) as cgroup:
+        return "" if (cgroup / v1).exists() else f"its {controller} controller has no {v1}"
+
+
+@contextlib.contextmanager
+def a_cgroup(controller: str) -> Iterator[Path]:
+    """A new one in a hierarchy of v1: the root has not all the files of those below."""
+    cgroup = CGROUPS / controller / f"stowage-test-probe-{os.getpid()}"
+    cgroup.mkdir()
+    try:
+        yield cgroup
+    finally:
+        cgroup.rmdir()
 
 
 def needs(controller: str, v1: str, v2: str, box: Box, *, wrong: str = "") -> bool:
@@ -80,12 +91,9 @@ def no_real_time() -> str:
     reason = missing("cpu", "cpu.rt_runtime_us")
     if reason:
         return reason
-    probe = CGROUPS / "cpu" / f"stowage-test-real-time-{os.getpid()}"
-    probe.mkdir()
     try:
-        (probe / "cpu.rt_runtime_us").write_text("1000")
+        with a_cgroup("cpu") as cgroup:
+            (cgroup / "cpu.rt_runtime_us").write_text("1000")
     except OSError:
         return "other cgroups have all of its real time"
-    finally:
-        probe.rmdir()
     return ""

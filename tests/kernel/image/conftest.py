@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -22,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import lower_directories
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry as Client
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.libc import check, libc
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount import (
     MS_PRIVATE,
@@ -30,6 +30,9 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount
     mount_overlay,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
+
+from .faulty import FaultyRegistry
+from .hostile import digest_of
 
 CLONE_NEWNS = 0x20000
 # bcrypt of "s3cret-word", the password of "user" at the registry with logins.
@@ -126,6 +129,21 @@ def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
     found.close()
 
 
+@pytest.fixture
+def faulty() -> Iterator[FaultyRegistry]:
+    with FaultyRegistry() as found:
+        yield found
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a pull tries again is tried again at once."""
+    monkeypatch.setattr(
+        "ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull.Registry",
+        lambda reference, *, access: Client(reference, access=access, delays=(0.01, 0.01)),
+    )
+
+
 def member(name: str, kind: bytes = tarfile.REGTYPE, **fields: object) -> tarfile.TarInfo:
     """A tarfile member of any shape, possible or not."""
     info = tarfile.TarInfo(name)
@@ -146,10 +164,6 @@ def layer_of(*members: tarfile.TarInfo, content: bytes = b"content") -> bytes:
             else:
                 archive.addfile(info)
     return buffer.getvalue()
-
-
-def digest_of(content: bytes) -> str:
-    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def tree_of(root: str | Path, *, xattrs: bool = True) -> Tree:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,12 +42,6 @@ pytestmark = pytest.mark.root
 GOOD, EVIL = layer_of(member("good")), layer_of(member("evil"))
 BLOB, OTHER = gzip.compress(GOOD, mtime=0), gzip.compress(EVIL, mtime=0)
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Images and registries that lie: whatever a manifest, a configuration or an answer says, it is told as an error.
+"""Images that lie: whatever a manifest, an index or a configuration says, it is told as an error.
 
 Each is pulled for real from the tests' own registry. Nothing of it stays in the store, and the name means what it did.
 """
@@ -11,104 +11,23 @@ from __future__ import annotations
 import json
 import os
 import tarfile
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError, RegistryError
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.gc import sweep
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.locks import ContentLock, Pin, pinned
+from ansible_collections.stowage.engine.plugins.module_utils._engine.errors import EngineError
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.observe import observe_images
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.platform import host_platform
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull import pull_image
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.store import Store, write_store
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image import Image, Limits
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
-from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 from .conftest import digest_of, layer_of, member
-from .faulty import INDEX, MANIFEST, FaultyRegistry, Handler, sha512_of
+from .faulty import INDEX, FaultyRegistry, sha512_of
+from .offers import ACCESS, GOOD, NESTED, PLATFORM, good_config, index_of, is_clean, layer, put, refused, with_layers
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("impatient")]
 
-GOOD = layer_of(member("fine"))
-ACCESS = Access(insecure=True, timeout=3)
-PLATFORM = {"os": "linux", "architecture": host_platform().architecture, "variant": host_platform().variant}
-Document = dict[str, Any]
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is tried again is tried again at once."""
-    monkeypatch.setattr(
-        "ansible_collections.stowage.engine.plugins.module_utils._engine.image.pull.Registry",
-        lambda reference, *, access: Registry(reference, access=access, delays=(0.01, 0.01)),
-    )
-
-
-def put(faulty: FaultyRegistry, manifest: Any, config: Any = None, *, media_type: str = MANIFEST) -> Image:
-    """An image whose manifest is ``manifest``, of the documents or as it is; it has the good layer."""
-    faulty.put("app", "blobs", GOOD)
-    content = config if isinstance(config, bytes) else json.dumps(config or good_config()).encode()
-    digest = faulty.put("app", "blobs", content)
-    document = manifest({"mediaType": "c", "digest": digest, "size": len(content)}) if callable(manifest) else manifest
-    faulty.put(
-        "app", "manifests", document if isinstance(document, bytes) else json.dumps(document).encode(), "1", media_type
-    )
-    return Image(name=f"{faulty.host}/app:1", access=ACCESS)
-
-
-def good_config(**changes: Any) -> Document:
-    return {**PLATFORM, "rootfs": {"type": "layers", "diff_ids": [digest_of(GOOD)]}, **changes}
-
-
-def layer(**changes: Any) -> Document:
-    return {"mediaType": "l", "digest": digest_of(GOOD), "size": len(GOOD), **changes}
-
-
-def with_layers(*layers: Any, **changes: Any) -> Callable[[Document], Document]:
-    return lambda config: {
-        "schemaVersion": 2,
-        "mediaType": MANIFEST,
-        "config": config,
-        "layers": list(layers),
-        **changes,
-    }
-
-
-def index_of(*entries: Any, **changes: Any) -> Callable[[Document], Document]:
-    return lambda _config: {"schemaVersion": 2, "mediaType": INDEX, "manifests": list(entries), **changes}
-
-
-def is_clean(paths: Paths, *coming: bytes) -> None:
-    """No image, partial file, lock or pin is there, and nothing at all after a sweep.
-
-    The next pull goes on with layers that were ``coming``, whose processes ended with the one that met a bad layer.
-    """
-    assert observe_images(paths) == {}
-    partial = os.path.join(paths.images, ".partial")
-    for place in (partial, paths.content_locks, paths.pins):
-        allowed = {digest_of(layer).replace(":", "-") for layer in coming if place == partial}
-        assert not os.path.exists(place) or set(os.listdir(place)) <= allowed
-    assert not os.path.exists(paths.layers) or not any("partial" in name for name in os.listdir(paths.layers))
-    if os.path.exists(paths.images):
-        sweep(paths)
-        assert os.listdir(paths.layers) == []
-    assert Store(paths.images).blobs() == []
-
-
-NESTED = b'{"a":' + b"[" * 200_000
 DIGITS = b'{"schemaVersion":2,"layers":[],"config":{"mediaType":"c","digest":"sha256:' + b"0" * 64 + b'","size":%b}}'
 
 MANIFESTS: dict[str, Any] = {
@@ -179,17 +98,6 @@ CONFIGS: dict[str, Any] = {
 }
 
 
-def refused(paths: Paths, wanted: Image) -> str:
-    started = time.monotonic()
-    with pytest.raises(EngineError) as raised:
-        pull_image(paths, wanted)
-    assert time.monotonic() - started < 20
-    is_clean(paths)
-    told = str(raised.value)
-    assert len(told) < 4000 and told.isprintable(), told[:200]
-    return told
-
-
 @pytest.mark.parametrize("name", MANIFESTS)
 def test_manifests_that_lie(name: str, paths: Paths, faulty: FaultyRegistry) -> None:
     refused(paths, put(faulty, MANIFESTS[name]))
@@ -245,188 +153,6 @@ def test_fields_of_another_type_are_left_out_of_an_image(paths: Paths, faulty: F
     odd = {"Env": [1], "Cmd": "sh", "Labels": {"a": [1]}, "ExposedPorts": ["80"], "User": 5, "WorkingDir": {}}
     found = pull_image(paths, put(faulty, with_layers(layer(), annotations=[1]), good_config(created=5, config=odd)))
     assert (found.config.env, found.config.command, found.config.user, found.created) == ((), None, None, "")
-
-
-# What a registry answers ------------------------------------------------------------------------------
-
-
-def answer(code: int, body: bytes = b"", **headers: str) -> Callable[[Handler], None]:
-    def act(handler: Handler) -> None:
-        handler.send(code, {name.replace("_", "-"): value for name, value in headers.items()}, body)
-
-    return act
-
-
-def raw(content: bytes) -> Callable[[Handler], None]:
-    def act(handler: Handler) -> None:
-        handler.wfile.write(content)
-        handler.close_connection = True
-
-    return act
-
-
-ANSWERS: dict[str, Callable[[Handler], None]] = {
-    "a redirect to half an address": answer(307, Location="http://[half/x"),
-    "a redirect to a host without a name": answer(307, Location="http://a..b/x"),
-    "a redirect to a host of 300": answer(307, Location=f"http://{'a' * 300}.invalid/x"),
-    "a redirect to a port of words": answer(307, Location="http://127.0.0.1:many/x"),
-    "a redirect to a port of 99999": answer(307, Location="http://127.0.0.1:99999/x"),
-    "a redirect beyond ASCII": answer(307, Location="/v2/\xfc/\x80\xff"),
-    "a redirect with a space": answer(307, Location="/v2/a b"),
-    "a redirect to a file": answer(307, Location="file:///etc/passwd"),
-    "a redirect to itself": answer(307, Location="/v2/app/manifests/1"),
-    "an error nested beyond all": answer(400, NESTED),
-    "an error of another shape": answer(400, b'{"errors":[{"code":[[[]]],"message":{}}]}'),
-    "an error with orders for a terminal": answer(
-        400, b'{"errors":[{"code":"\\u001b[2J","message":"\\u202e\\u0007"}]}'
-    ),
-    "an error that is no text": answer(400, b"\xff" * 1000),
-    "a challenge of nothing": answer(401, WWW_Authenticate=""),
-    "a challenge of an unknown kind": answer(401, WWW_Authenticate="Negotiate \x1b[2J"),
-    "a challenge to half an address": answer(401, WWW_Authenticate='Bearer realm="http://[half/x"'),
-    "a challenge to a file": answer(401, WWW_Authenticate='Bearer realm="file:///etc/passwd"'),
-    "a challenge to nowhere": answer(401, WWW_Authenticate="Bearer"),
-    "a challenge of 60,000": answer(401, WWW_Authenticate='Bearer realm="' + '\\"a=' * 15_000),
-    "a challenge of names alone": answer(401, WWW_Authenticate="a" * 60_000),
-    "a digest that is none": answer(200, b"{}", Docker_Content_Digest="sha256:../../x"),
-    "a digest of another algorithm": answer(200, b"{}", Docker_Content_Digest="crc32:00000000"),
-    "come back in an age": answer(429, Retry_After="9" * 5000),
-    "come back before time": answer(429, Retry_After="Mon, 01 Jan 0001 00:00:00 -2359"),
-    "come back at no time": answer(503, Retry_After="Mon, 99 Foo 99999999999 99:99:99 +99999999"),
-    "a length that is none": raw(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n{}"),
-    "a length beyond all": raw(b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n{}"),
-    "a chunk of a negative length": raw(
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n0\r\n\r\n"
-    ),
-    "a chunk beyond all": raw(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"f" * 60_000),
-    "a thousand headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 1000 + b"\r\n"),
-    "a header of 100,000": raw(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n"),
-    "a status of words": raw(b"HTTP/1.1 many OK\r\n\r\n"),
-    "no HTTP": raw(b"220 mail.example.com ESMTP\r\n"),
-    "nothing": raw(b""),
-}
-
-
-@pytest.mark.parametrize("name", ANSWERS)
-def test_answers_that_lie(name: str, paths: Paths, faulty: FaultyRegistry) -> None:
-    wanted = put(faulty, with_layers(layer()))
-    faulty.fault("GET", "/manifests/1", ANSWERS[name], times=100)
-    assert faulty.host in refused(paths, wanted) or "digest" in name
-
-
-TOKENS: dict[str, bytes] = {
-    "not JSON": b"{",
-    "nested beyond all": NESTED,
-    "a list": b"[]",
-    "a token that is a number": b'{"token":5}',
-    "a token of two lines": b'{"token":"a\\r\\nX-Evil: 1"}',
-    "a token beyond ASCII": b'{"token":"\\u00fc"}',
-}
-
-
-@pytest.mark.parametrize("name", TOKENS)
-def test_tokens_that_lie(name: str, paths: Paths, faulty: FaultyRegistry) -> None:
-    wanted = put(faulty, with_layers(layer()))
-    challenge = f'Bearer realm="http://{faulty.host}/token"'
-    faulty.fault("GET", "/manifests/1", answer(401, WWW_Authenticate=challenge), times=100)
-    faulty.fault("GET", "/token", answer(200, TOKENS[name]), times=100)
-    assert "gave no token" in refused(paths, wanted)
-    assert not any("X-Evil" in request.headers for request in faulty.asked)
-
-
-@pytest.mark.parametrize("life", ["1" + "0" * 400, "-1", "1e999", '"x"', "null", "NaN", "true"])
-def test_a_tokens_life_may_be_anything(life: str, paths: Paths, faulty: FaultyRegistry) -> None:
-    wanted = put(faulty, with_layers(layer()))
-    faulty.fault("GET", "/manifests/1", answer(401, WWW_Authenticate=f'Bearer realm="http://{faulty.host}/token"'))
-    faulty.fault("GET", "/token", answer(200, b'{"token":"t","expires_in":%b}' % life.encode()), times=100)
-    assert pull_image(paths, wanted).layers == (digest_of(GOOD),)
-
-
-@pytest.mark.parametrize("told", ["bytes " + "9" * 5000 + "-9/9", "bytes 0-0/-1", "lines 0-9/9", "bytes 99-99/99", ""])
-def test_ranges_that_lie(told: str, faulty: FaultyRegistry) -> None:
-    digest = faulty.put("app", "blobs", GOOD)
-    faulty.fault("GET", "/blobs/", answer(206, b"x", Content_Range=told), times=100)
-    registry = Registry(parse_reference("name", f"{faulty.host}/app:1"), access=ACCESS, delays=(0.01,))
-    with pytest.raises(RegistryError, match=r"gave another part"):
-        list(registry.get_blob(digest, len(GOOD), 10))
-
-
-LINKS = {
-    "to itself": '</v2/app/tags/list>; rel="next"',
-    "to half an address": '<http://[half>; rel="next"',
-    "to a file": '<file:///etc/passwd>; rel="next"',
-    "of brackets": "<" * 60_000,
-    "of links": "<a>; " * 12_000,
-}
-
-
-@pytest.mark.parametrize("name", LINKS)
-def test_links_to_further_pages_that_lie(name: str, faulty: FaultyRegistry) -> None:
-    faulty.fault("GET", "/tags/list", answer(200, b'{"tags":["a"]}', Link=LINKS[name]), times=2000)
-    registry = Registry(parse_reference("name", f"{faulty.host}/app:1"), access=ACCESS, delays=(0.01,))
-    started = time.process_time()
-    try:
-        assert registry.list_tags() == ["a"]
-    except RegistryError as error:
-        assert name.startswith("to ") and faulty.host in str(error)
-    assert len(faulty.asked) < 5
-    assert time.process_time() - started < 10
-
-
-def test_a_list_without_end_ends(faulty: FaultyRegistry) -> None:
-    page = json.dumps({"tags": ["x" * 100] * 30_000}).encode()
-
-    def more(handler: Handler) -> None:
-        answer(200, page, Link=f'</v2/app/tags/list?page={len(faulty.asked)}>; rel="next"')(handler)
-
-    faulty.fault("GET", "/tags/list", more, times=2000)
-    registry = Registry(parse_reference("name", f"{faulty.host}/app:1"), access=ACCESS, delays=(0.01,))
-    with pytest.raises(RegistryError, match=r"more than \d+ bytes"):
-        registry.list_tags()
-
-
-# Locks and pins ---------------------------------------------------------------------------------------
-
-
-def test_locks_of_the_killed_go_with_the_next_sweep_and_those_in_use_stay(paths: Paths) -> None:
-    used, killed = ContentLock(paths, "sha256:" + "1" * 64), "sha256-" + "2" * 64
-    assert used.acquire(wait=False)
-    with open(os.path.join(paths.content_locks, killed), "wb"):
-        pass
-    sweep(paths)
-    assert os.listdir(paths.content_locks) == [os.path.basename(used.path)]
-    used.release()
-
-
-def test_pins_may_go_while_they_are_looked_at(paths: Paths) -> None:
-    """A pull that ends takes its pin away without asking anybody."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.close(reader)
-            end = time.monotonic() + 3
-            while time.monotonic() < end:
-                with Pin(paths) as pin:
-                    pin.add(["sha256:" + "3" * 64])
-        finally:
-            os._exit(0)
-    try:
-        with write_store(paths, alone=True):
-            end = time.monotonic() + 2
-            while time.monotonic() < end:
-                assert pinned(paths) <= {"sha256:" + "3" * 64}
-    finally:
-        os.close(reader)
-        os.close(writer)
-        os.waitpid(pid, 0)
-
-
-def test_a_leftover_beside_a_layer_does_not_stop_the_sweep(paths: Paths) -> None:
-    for suffix in ("", ".partial"):
-        os.makedirs(f"{paths.layer(digest_of(GOOD))}{suffix}/d")
-    sweep(paths)
-    assert os.listdir(paths.layers) == []
 
 
 # What an image may come to ----------------------------------------------------------------------------

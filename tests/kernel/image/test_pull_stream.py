@@ -43,12 +43,6 @@ NOISE = random.Random(1).randbytes(3 * SIZE)
 LAYERS = [layer_of(member(f"file{n}"), content=NOISE[n * SIZE : (n + 1) * SIZE]) for n in range(3)]
 
 
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as registry:
-        yield registry
-
-
 def image(faulty: FaultyRegistry, name: str = "1") -> Image:
     return Image(name=f"{faulty.host}/app:{name}", access=Access(insecure=True))
 

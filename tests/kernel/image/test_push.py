@@ -12,7 +12,6 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,12 +55,6 @@ pytestmark = pytest.mark.root
 INSECURE = Access(insecure=True, timeout=5)
 BASE = layer_of(member("base"), content=os.urandom(200_000))
 TOP = layer_of(member("top"), content=os.urandom(300_000))
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
 
 
 def store_image(paths: Paths, name: str, *layers: bytes, media_type: str = OCI_MANIFEST, **config: str) -> str:

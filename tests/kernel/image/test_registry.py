@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -28,12 +27,6 @@ pytestmark = pytest.mark.root
 INSECURE = Access(insecure=True, timeout=2)
 QUICK = (0.01, 0.01, 0.01)
 CONTENT = os.urandom(300_000)
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
 
 
 def client(registry: FaultyRegistry, access: Access = INSECURE, delays: tuple[float, ...] = QUICK) -> Registry:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.paths impor
 
 from .conftest import digest_of, layer_of, member
 from .faulty import INDEX, FaultyRegistry, Handler, sha512_of
-from .test_hostile_images import ACCESS, GOOD, PLATFORM
+from .offers import ACCESS, GOOD, PLATFORM
 from .test_trust import KEY, nothing_stored, signed_by, signer
 
 pytestmark = pytest.mark.root
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
 
 
 def says(digest: str) -> Callable[[Handler], None]:

@@ -24,8 +24,9 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image 
 
 from .conftest import digest_of, layer_of, member, tree_of
 from .faulty import MANIFEST, FaultyRegistry, broken
+from .offers import ACCESS
 from .plays import Play
-from .test_hostile_images import ACCESS, answer
+from .test_registry_lies import answer
 
 pytestmark = pytest.mark.root
 

@@ -46,7 +46,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.plan.image 
 
 from .conftest import digest_of, layer_of, member, tree_of
 from .faulty import MANIFEST, FaultyRegistry
-from .test_hostile_images import PLATFORM
+from .offers import PLATFORM
 
 pytestmark = pytest.mark.root
 
@@ -73,12 +73,6 @@ def offer(
     }
     faulty.put(repository, "manifests", json.dumps(manifest).encode(), "1", MANIFEST)
     return Image(f"{faulty.host}/{repository}:1", access=ACCESS)
-
-
-@pytest.fixture
-def faulty() -> Iterator[FaultyRegistry]:
-    with FaultyRegistry() as found:
-        yield found
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
 from .faulty import FaultyRegistry
-from .hostile import digest_of
+from .hostile import Place, digest_of
 
 CLONE_NEWNS = 0x20000
 # bcrypt of "s3cret-word", the password of "user" at the registry with logins.
@@ -133,6 +133,11 @@ def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
 def faulty() -> Iterator[FaultyRegistry]:
     with FaultyRegistry() as found:
         yield found
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.unpack import unpack_layer
 
 BLOCK = 512
+CHR, BLK, DIR, LINK, HARD, FIFO = b"3", b"4", b"5", b"2", b"1", b"6"
 _OFFSETS = {"mode": 100, "uid": 108, "gid": 116, "size": 124, "mtime": 136, "target": 157, "magic": 257}
 _OFFSETS |= {"major": 329, "minor": 337, "prefix": 345, "sparse": 386, "extended": 482, "realsize": 483}
 END = bytes(2 * BLOCK)
@@ -67,6 +68,10 @@ def record(key: bytes, value: bytes) -> bytes:
 def long_name(name: bytes, kind: bytes = b"L") -> bytes:
     """What GNU tar puts before an entry whose name (``L``) or target (``K``) is longer than 100 bytes."""
     return entry(b"././@LongLink", kind, name + b"\0")
+
+
+def link(name: bytes, target: bytes, kind: bytes = LINK) -> bytes:
+    return pax((b"linkpath", target)) + entry(name, kind)
 
 
 def archive(*parts: bytes) -> bytes:

@@ -9,6 +9,7 @@ import base64
 import datetime
 import ipaddress
 import json
+import ssl
 import time
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,12 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .sign(self._key, hashes.SHA256())
         )
+
+
+def server_context(server: tuple[Path, Path]) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*server)
+    return context
 
 
 class Tokens:

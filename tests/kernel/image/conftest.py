@@ -31,6 +31,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.mount
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
+from .authority import Authority
 from .faulty import FaultyRegistry
 from .hostile import Place, digest_of
 
@@ -127,6 +128,38 @@ def locked_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Regist
     found = Registry(tmp_path_factory.mktemp("locked"), htpasswd=HTPASSWD)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def server(authority: Authority) -> tuple[Path, Path]:
+    """A server's certificate and key."""
+    return authority.issue("server")
+
+
+@pytest.fixture(scope="session")
+def secure(server: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    """One with TLS."""
+    found = Registry(tmp_path_factory.mktemp("secure"), tls=server)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No login, mirror or proxy of this machine is in the way, and programs are found in ``bin``."""
+    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME", "CONTAINERS_REGISTRIES_CONF"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    return tmp_path
 
 
 @pytest.fixture

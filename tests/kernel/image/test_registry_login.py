@@ -31,21 +31,10 @@ from .conftest import PASSWORD, Registry, digest_of, layer_of, member, run
 from .faulty import FaultyRegistry, redirect, status
 from .test_push import BASE, TOP, push, store_image
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("home")]
 
 QUICK = (0.01, 0.01)
 USER = Access(username="user", password="pass-word", insecure=True, timeout=5)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No login of this machine is in the way, and programs are found in ``bin``."""
-    for name in ("REGISTRY_AUTH_FILE", "DOCKER_CONFIG", "XDG_CONFIG_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    return tmp_path
 
 
 @pytest.fixture

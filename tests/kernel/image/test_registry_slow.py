@@ -13,6 +13,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,7 +23,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.image.regis
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.reference import parse_reference
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 
-from .authority import Authority
+from .authority import server_context
 from .conftest import digest_of
 from .faulty import FaultyRegistry, Handler
 
@@ -33,12 +34,10 @@ ACCESS = Access(insecure=True, timeout=0.5)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module", params=["http", "https"])
-def context(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext | None:
+def context(request: pytest.FixtureRequest, server: tuple[Path, Path]) -> ssl.SSLContext | None:
     if request.param == "http":
         return None
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*Authority(tmp_path_factory.mktemp("authority")).issue("server"))
-    return context
+    return server_context(server)
 
 
 @pytest.fixture

@@ -1,16 +1,12 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Certificates, proxies and mirrors: docker-registry over TLS, with an authority of the tests' own."""
+"""Certificates, and where redirects may lead: registries over TLS, with an authority of the tests' own."""
 
 from __future__ import annotations
 
-import http.server
-import select
 import shutil
-import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,41 +21,14 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.refer
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
-from .authority import Authority
+from .authority import Authority, server_context
 from .conftest import Registry, run
-from .faulty import FaultyRegistry, broken, hang_up, redirect, status
+from .faulty import FaultyRegistry, redirect, status
 from .test_push import BASE, TOP, push, store_image
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.usefixtures("home")]
 
 QUICK = (0.01, 0.01)
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("CONTAINERS_REGISTRIES_CONF", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(scope="module")
-def server(authority: Authority) -> tuple[Path, Path]:
-    return authority.issue("server")
-
-
-@pytest.fixture(scope="module")
-def secure(
-    authority: Authority, server: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Registry]:
-    found = Registry(tmp_path_factory.mktemp("secure"), tls=server)
-    yield found
-    found.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,12 +39,6 @@ def strict(
     found = Registry(tmp_path_factory.mktemp("strict"), tls=server, client_authority=authority.file)
     yield found
     found.close()
-
-
-def server_context(server: tuple[Path, Path]) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*server)
-    return context
 
 
 def find(host: str, access: Access, name: str = "app:1") -> str | None:
@@ -265,182 +228,3 @@ def test_a_foreign_layer_comes_from_its_urls(authority: Authority, server: tuple
         assert not any(asked.headers.get("Authorization") for asked in registry.asked)
         with pytest.raises(RegistryError, match=r"status 404"):
             b"".join(client.get_blob(digest, 7, urls=(f"http://{registry.host}/v2/elsewhere/blobs/{digest}",)))
-
-
-# Proxies ---------------------------------------------------------------------------------------------------
-
-
-class Proxy:
-    """A proxy that wants ``authorization`` where that is given, and notes what it was asked for."""
-
-    def __init__(self, authorization: str = "") -> None:
-        self.asked: list[str] = []
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def allowed(self) -> bool:
-                proxy.asked.append(f"{self.command} {self.path}")
-                if self.headers.get("Proxy-Authorization", "") == authorization:
-                    return True
-                self.send_error(407)
-                return False
-
-            def do_CONNECT(self) -> None:
-                if not self.allowed():
-                    return
-                _host, _colon, port = self.path.rpartition(":")
-                with socket.create_connection(("127.0.0.1", int(port))) as there:
-                    self.send_response(200)
-                    self.end_headers()
-                    pair = {self.connection: there, there: self.connection}
-                    while True:
-                        for source in select.select(list(pair), [], [])[0]:
-                            content = source.recv(1 << 16)
-                            if not content:
-                                return
-                            pair[source].sendall(content)
-
-            def do_GET(self) -> None:
-                if not self.allowed():
-                    return
-                rest = self.path.partition("://")[2]
-                _host, _colon, port = rest.partition("/")[0].rpartition(":")
-                with socket.create_connection(("127.0.0.1", int(port))) as there:
-                    path = "/" + rest.partition("/")[2]
-                    there.sendall(f"{self.command} {path} HTTP/1.0\r\nHost: x\r\n\r\n".encode())
-                    while content := there.recv(1 << 16):
-                        self.connection.sendall(content)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.host = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def __enter__(self) -> Proxy:
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-
-def test_a_proxy_is_gone_through_for_both_schemes(secure: Registry, registry: Registry, authority: Authority) -> None:
-    login = "Basic dXNlcjpwcm94eS13b3Jk"
-    with Proxy(login) as proxy:
-        own = f"http://user:proxy-word@{proxy.host}"
-        port, plain = secure.host.partition(":")[2], registry.host.partition(":")[2]
-        assert find(f"localhost:{port}", Access(ca_cert=str(authority.file), proxy=own)) is None
-        assert proxy.asked == [f"CONNECT localhost:{port}"]
-        assert find(f"localhost:{plain}", Access(insecure=True, proxy=own)) is None
-        assert f"HEAD http://localhost:{plain}/v2/app/manifests/1" in proxy.asked
-        with pytest.raises(RegistryError, match="407") as error:
-            find(f"localhost:{port}", Access(ca_cert=str(authority.file), proxy=f"http://user:wr0ng@{proxy.host}"))
-        assert "wr0ng" not in str(error.value)
-
-
-def test_the_environments_proxy_is_used_for_names_that_only_it_knows(
-    secure: Registry, authority: Authority, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = secure.host.partition(":")[2]
-    with Proxy() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://{proxy.host}")
-        with pytest.raises(RegistryError, match="certificate is not trusted"):  # for it has another name
-            find(f"registry.invalid:{port}", Access(ca_cert=str(authority.file)))
-        assert proxy.asked == [f"CONNECT registry.invalid:{port}"]
-        assert find(secure.host, Access(ca_cert=str(authority.file))) is None
-        monkeypatch.setenv("NO_PROXY", ".invalid")
-        with pytest.raises(RegistryError, match=r"(?i)name or service not known|name resolution|no address"):
-            find(f"registry.invalid:{port}", Access(ca_cert=str(authority.file)))
-        assert len(proxy.asked) == 1
-
-
-# Mirrors ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def mirrored(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[FaultyRegistry, FaultyRegistry]]:
-    """A mirror, and what it is a mirror of."""
-    with FaultyRegistry() as mirror, FaultyRegistry() as primary:
-        (home / "registries.conf").write_text(
-            f"""
-            unqualified-search-registries = ["docker.io"]
-            [[registry]]
-            location = "{primary.host}"
-            insecure = true
-            [[registry.mirror]]
-            location = "{mirror.host}/cache"
-            insecure = true
-            """
-        )
-        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(home / "registries.conf"))
-        yield mirror, primary
-
-
-def test_a_mirror_is_asked_first(paths: Paths, mirrored: tuple[FaultyRegistry, FaultyRegistry]) -> None:
-    mirror, primary = mirrored
-    digest = mirror.put_image("1", BASE, repository="cache/app")
-    assert pull_image(paths, Image(f"{primary.host}/app:1")).digest == digest
-    assert primary.asked == []
-
-
-@pytest.mark.parametrize("fault", [None, status(500), hang_up], ids=["has none", "fails", "is gone"])
-def test_what_a_mirror_has_not_comes_from_the_registry(
-    paths: Paths, mirrored: tuple[FaultyRegistry, FaultyRegistry], fault: object
-) -> None:
-    mirror, primary = mirrored
-    digest = primary.put_image("1", BASE)
-    if fault:
-        for method in ("GET", "HEAD"):
-            mirror.fault(method, "/", fault, times=99)
-    assert pull_image(paths, Image(f"{primary.host}/app:1")).digest == digest
-    with pytest.raises(
-        RegistryError, match=f"registry {primary.host}: .*status 404.*before that, registry {mirror.host}"
-    ):
-        resolve_remote(paths, Image(f"{primary.host}/app:2"))
-
-
-def test_a_blob_that_breaks_off_at_a_mirror_goes_on_at_the_registry(
-    mirrored: tuple[FaultyRegistry, FaultyRegistry],
-) -> None:
-    mirror, primary = mirrored
-    content = bytes(range(256)) * 1000
-    digest = primary.put("app", "blobs", content)
-    mirror.put("cache/app", "blobs", content)
-    mirror.fault("GET", "blobs", broken(most=1000), times=2)
-    mirror.fault("GET", "blobs", status(404), times=9)
-    registry = Client(parse_reference("name", f"{primary.host}/app:1"), delays=QUICK)
-    assert b"".join(registry.get_blob(digest, len(content))) == content
-    assert [asked.headers.get("Range") for asked in primary.asked if "blobs" in asked.path] == ["bytes=2000-"]
-
-
-def test_a_mirror_gets_neither_the_login_of_the_task_nor_what_is_pushed(
-    paths: Paths, mirrored: tuple[FaultyRegistry, FaultyRegistry]
-) -> None:
-    mirror, primary = mirrored
-    mirror.put_image("1", BASE, repository="cache/app")
-    mirror.fault("HEAD", "manifests", status(401, WWW_Authenticate='Basic realm="x"'), times=9)
-    access = Access("user", "pass-word", insecure=True)
-    with pytest.raises(RegistryError, match="status 404"):
-        resolve_remote(paths, Image(f"{primary.host}/app:1", access=access))
-    assert mirror.asked and not any(asked.headers.get("Authorization") for asked in mirror.asked)
-    mirror.asked.clear()
-    name = f"{primary.host}/app:3"
-    store_image(paths, name, TOP)
-    push(paths, name, access=Access())
-    assert mirror.asked == []
-
-
-def test_a_blocked_registry_is_not_asked(
-    paths: Paths, home: Path, mirrored: tuple[FaultyRegistry, FaultyRegistry]
-) -> None:
-    _mirror, primary = mirrored
-    with (home / "registries.conf").open("a") as file:
-        file.write(f'[[registry]]\nprefix = "{primary.host}/bad"\nblocked = true\n')
-    with pytest.raises(RegistryError, match=f"registry {primary.host}: .*registries.conf says that .*/bad is blocked"):
-        resolve_remote(paths, Image(f"{primary.host}/bad/app:1"))
-    assert primary.asked == []

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.load import load_images
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.layer.directories import lower_directories
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.registry.client import Registry as Client
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.libc import check, libc
@@ -162,6 +163,32 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A layout with two images made by umoci, which share their first layers: ``api`` and ``web``."""
+    directory = tmp_path_factory.mktemp("umoci")
+    layout = str(directory / "layout")
+    run("umoci", "init", "--layout", layout)
+    for name, layers in (("api", SHOP_LAYERS[:2]), ("web", SHOP_LAYERS)):
+        run("umoci", "new", "--image", f"{layout}:{name}")
+        for number, layer in enumerate(layers):
+            (directory / f"{number}.tar").write_bytes(layer)
+            run("umoci", "raw", "add-layer", "--image", f"{layout}:{name}", str(directory / f"{number}.tar"))
+        run("umoci", "config", "--image", f"{layout}:{name}", "--config.cmd", "sh", "--config.env", f"A={name}")
+    return layout
+
+
+@pytest.fixture
+def filled(paths: Paths, shop: str, tmp_path: Path) -> Paths:
+    """A store that has both images of the shop."""
+    for name in SHOP_NAMES:
+        short = name.rpartition("/")[2].partition(":")[0]
+        single = str(tmp_path / short)
+        run("skopeo", "copy", f"oci:{shop}:{short}", f"oci:{single}:{name}")
+        load_images(paths, single)
+    return paths
+
+
 @pytest.fixture
 def faulty() -> Iterator[FaultyRegistry]:
     with FaultyRegistry() as found:
@@ -202,6 +229,14 @@ def layer_of(*members: tarfile.TarInfo, content: bytes = b"content") -> bytes:
             else:
                 archive.addfile(info)
     return buffer.getvalue()
+
+
+SHOP_LAYERS = (
+    layer_of(member("a/one", mode=0o4755), member("a/two", uid=5), member("b/three"), member("l", b"2", linkname="a")),
+    layer_of(member("a/.wh.two"), member("b", b"5"), member("b/.wh..wh..opq"), member("b/four"), content=b""),
+    layer_of(member("etc/passwd"), content=b"root:x:0:0:root:/:/bin/sh\n" * 9000),
+)
+SHOP_NAMES = ("example.com/shop/api:1", "example.com/shop/web:2")
 
 
 def tree_of(root: str | Path, *, xattrs: bool = True) -> Tree:

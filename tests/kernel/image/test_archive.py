@@ -19,14 +19,10 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.errors impo
     Conflict,
     DigestMismatch,
     EngineError,
-    InvalidImage,
     InvalidOption,
     NotFound,
 )
-from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.load import (
-    load_images,
-    resolve_load,
-)
+from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.load import load_images, resolve_load
 from ansible_collections.stowage.engine.plugins.module_utils._engine.image.archive.save import (
     observe_archive,
     resolve_archive,
@@ -43,43 +39,11 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.archi
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
 
-from .conftest import digest_of, layer_of, member, overlay_tree, run, tree_of
+from .conftest import SHOP_LAYERS, SHOP_NAMES, digest_of, overlay_tree, run, tree_of
 
 pytestmark = pytest.mark.root
 
-LAYERS = (
-    layer_of(member("a/one", mode=0o4755), member("a/two", uid=5), member("b/three"), member("l", b"2", linkname="a")),
-    layer_of(member("a/.wh.two"), member("b", b"5"), member("b/.wh..wh..opq"), member("b/four"), content=b""),
-    layer_of(member("etc/passwd"), content=b"root:x:0:0:root:/:/bin/sh\n" * 9000),
-)
-NAMES = ("example.com/shop/api:1", "example.com/shop/web:2")
 SKOPEO = {OCI_ARCHIVE: "oci-archive", OCI_DIRECTORY: "oci", DOCKER_ARCHIVE: "docker-archive"}
-
-
-@pytest.fixture(scope="module")
-def layout(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Two images made by umoci, which share their first layers."""
-    directory = tmp_path_factory.mktemp("umoci")
-    layout = str(directory / "layout")
-    run("umoci", "init", "--layout", layout)
-    for name, layers in (("api", LAYERS[:2]), ("web", LAYERS)):
-        run("umoci", "new", "--image", f"{layout}:{name}")
-        for number, layer in enumerate(layers):
-            (directory / f"{number}.tar").write_bytes(layer)
-            run("umoci", "raw", "add-layer", "--image", f"{layout}:{name}", str(directory / f"{number}.tar"))
-        run("umoci", "config", "--image", f"{layout}:{name}", "--config.cmd", "sh", "--config.env", f"A={name}")
-    return layout
-
-
-@pytest.fixture
-def filled(paths: Paths, layout: str, tmp_path: Path) -> Paths:
-    """A store that has both images."""
-    for name in NAMES:
-        short = name.rpartition("/")[2].partition(":")[0]
-        single = str(tmp_path / short)
-        run("skopeo", "copy", f"oci:{layout}:{short}", f"oci:{single}:{name}")
-        load_images(paths, single)
-    return paths
 
 
 def files_of(root: str) -> set[str]:
@@ -100,14 +64,14 @@ def spoil(path: str) -> None:
 
 
 def archive_of(path: Path, form: str, *names: str, compression: str = "none") -> Archive:
-    return Archive(str(path), form, compression, tuple((name, "") for name in names or NAMES))
+    return Archive(str(path), form, compression, tuple((name, "") for name in names or SHOP_NAMES))
 
 
-def test_a_layout_of_umoci_is_loaded_as_umoci_unpacks_it(paths: Paths, layout: str, tmp_path: Path) -> None:
-    run("skopeo", "copy", f"oci:{layout}:web", f"oci:{tmp_path / 'single'}:web")
+def test_a_layout_of_umoci_is_loaded_as_umoci_unpacks_it(paths: Paths, shop: str, tmp_path: Path) -> None:
+    run("skopeo", "copy", f"oci:{shop}:web", f"oci:{tmp_path / 'single'}:web")
     [image] = load_images(paths, str(tmp_path / "single"), ["web:2"])
-    assert observe_images(paths)["docker.io/library/web:2"].layers == image.layers == tuple(map(digest_of, LAYERS))
-    run("umoci", "unpack", "--image", f"{layout}:web", str(tmp_path / "bundle"))
+    assert observe_images(paths)["docker.io/library/web:2"].layers == image.layers == tuple(map(digest_of, SHOP_LAYERS))
+    run("umoci", "unpack", "--image", f"{shop}:web", str(tmp_path / "bundle"))
     assert overlay_tree(paths, image.layers, tmp_path) == tree_of(tmp_path / "bundle/rootfs")
 
 
@@ -128,8 +92,8 @@ def test_what_we_write_comes_back(filled: Paths, tmp_path: Path, form: str, comp
     assert not os.path.exists(other.root)
     loaded = {image.name: image for image in load_images(other, wanted.path)}
     there, here = observe_images(other), observe_images(filled)
-    assert set(there) == set(here) == set(NAMES) == set(expected)
-    for name in NAMES:
+    assert set(there) == set(here) == set(SHOP_NAMES) == set(expected)
+    for name in SHOP_NAMES:
         assert there[name].digest == expected[name].digest == loaded[name].digest
         assert (there[name].layers, there[name].config, there[name].missing) == (
             here[name].layers,
@@ -144,10 +108,10 @@ def test_what_we_write_comes_back(filled: Paths, tmp_path: Path, form: str, comp
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_skopeo_reads_what_we_write(filled: Paths, tmp_path: Path, layout: str, form: str) -> None:
+def test_skopeo_reads_what_we_write(filled: Paths, tmp_path: Path, shop: str, form: str) -> None:
     wanted = archive_of(tmp_path / "out", form)
     save_images(filled, wanted)
-    for name in NAMES:
+    for name in SHOP_NAMES:
         theirs = tmp_path / name.replace("/", "-").replace(":", "-")
         run("skopeo", "copy", f"{SKOPEO[form]}:{wanted.path}:{name}", f"oci:{theirs}:x")
         run("umoci", "unpack", "--image", f"{theirs}:x", f"{theirs}-bundle")
@@ -158,13 +122,13 @@ def test_skopeo_reads_what_we_write(filled: Paths, tmp_path: Path, layout: str, 
 
 
 @pytest.mark.parametrize("form", [OCI_ARCHIVE, DOCKER_ARCHIVE])
-def test_we_read_what_skopeo_writes(paths: Paths, tmp_path: Path, layout: str, form: str) -> None:
+def test_we_read_what_skopeo_writes(paths: Paths, tmp_path: Path, shop: str, form: str) -> None:
     path = tmp_path / "theirs.tar"
-    run("skopeo", "copy", f"oci:{layout}:web", f"{SKOPEO[form]}:{path}:{NAMES[1]}")
-    assert [image.name for image in load_images(paths, str(path))] == [NAMES[1]]
-    assert observe_images(paths)[NAMES[1]].layers == tuple(map(digest_of, LAYERS))
+    run("skopeo", "copy", f"oci:{shop}:web", f"{SKOPEO[form]}:{path}:{SHOP_NAMES[1]}")
+    assert [image.name for image in load_images(paths, str(path))] == [SHOP_NAMES[1]]
+    assert observe_images(paths)[SHOP_NAMES[1]].layers == tuple(map(digest_of, SHOP_LAYERS))
     # Their archive of the same image is what is wanted: it is left alone.
-    assert resolve_archive(paths, archive_of(path, form, NAMES[1])) == observe_archive(str(path))
+    assert resolve_archive(paths, archive_of(path, form, SHOP_NAMES[1])) == observe_archive(str(path))
 
 
 @pytest.fixture
@@ -183,15 +147,15 @@ def test_podman_loads_ours_and_saves_what_we_load(
     wanted = archive_of(tmp_path / "out.tar", form)
     save_images(filled, wanted)
     if form == OCI_ARCHIVE:  # podman load takes one image of an oci-archive
-        for name in NAMES:
+        for name in SHOP_NAMES:
             podman("pull", "--quiet", f"oci-archive:{wanted.path}:{name}")
     else:
         podman("load", "--quiet", "--input", wanted.path)
-    for name in NAMES:
+    for name in SHOP_NAMES:
         assert podman("image", "inspect", "--format", "{{json .RootFS.Layers}}", name).strip() == json.dumps(
             list(observe_images(filled)[name].layers), separators=(",", ":")
         )
-    back, names = tmp_path / "back.tar", NAMES if form == DOCKER_ARCHIVE else NAMES[1:]
+    back, names = tmp_path / "back.tar", SHOP_NAMES if form == DOCKER_ARCHIVE else SHOP_NAMES[1:]
     multi = ["--multi-image-archive"] if form == DOCKER_ARCHIVE else []
     podman("save", "--quiet", "--format", form, *multi, "--output", str(back), *names)
     other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
@@ -205,7 +169,7 @@ def test_a_damaged_or_different_archive_is_seen(filled: Paths, tmp_path: Path, f
     wanted = archive_of(tmp_path / "out", form)
     resolved = save_images(filled, wanted)
     assert observe_archive(wanted.path) == resolved
-    save_images(filled, archive_of(tmp_path / "out", form, NAMES[0]))
+    save_images(filled, archive_of(tmp_path / "out", form, SHOP_NAMES[0]))
     assert observe_archive(wanted.path).images == resolved.images[:1]
     if form == OCI_DIRECTORY:
         assert len(files_of(wanted.path)) == 2 + 1 + 1 + 2  # nothing of the other image stays
@@ -231,16 +195,16 @@ def test_an_image_that_docker_wrote_is_the_one_that_was_pulled(filled: Paths, tm
     assert observe_images(filled) == before
 
 
-def test_names_choose(filled: Paths, tmp_path: Path, layout: str) -> None:
+def test_names_choose(filled: Paths, tmp_path: Path, shop: str) -> None:
     path = str(tmp_path / "out.tar")
     save_images(filled, archive_of(tmp_path / "out.tar", OCI_ARCHIVE))
-    assert list(resolve_load(filled, path, [NAMES[0]])) == [NAMES[0]]
+    assert list(resolve_load(filled, path, [SHOP_NAMES[0]])) == [SHOP_NAMES[0]]
     with pytest.raises(InvalidOption, match=r"holds: example\.com/shop/api:1, example\.com/shop/web:2"):
         resolve_load(filled, path, ["other:1"])
-    save_images(filled, archive_of(tmp_path / "one.tar", OCI_ARCHIVE, NAMES[0]))
+    save_images(filled, archive_of(tmp_path / "one.tar", OCI_ARCHIVE, SHOP_NAMES[0]))
     with pytest.raises(InvalidOption, match="other:1"):  # it has another name: not what was meant
         resolve_load(filled, str(tmp_path / "one.tar"), ["other:1"])
-    run("skopeo", "copy", f"oci:{layout}:web", f"oci-archive:{tmp_path / 'nameless.tar'}")
+    run("skopeo", "copy", f"oci:{shop}:web", f"oci-archive:{tmp_path / 'nameless.tar'}")
     with pytest.raises(InvalidOption, match="names"):
         resolve_load(filled, str(tmp_path / "nameless.tar"))
     assert list(resolve_load(filled, str(tmp_path / "nameless.tar"), ["w:1"])) == ["docker.io/library/w:1"]
@@ -262,7 +226,7 @@ def test_what_cannot_be_exported_is_refused(filled: Paths, tmp_path: Path) -> No
 
 def test_a_tampered_blob_of_the_store_is_not_exported(filled: Paths, tmp_path: Path) -> None:
     store = Store(filled.images)
-    manifest, _config = store.read_image(store.names()[NAMES[0]], NAMES[0])
+    manifest, _config = store.read_image(store.names()[SHOP_NAMES[0]], SHOP_NAMES[0])
     blob = Path(store.blob_path(manifest.layers[0].digest))
     blob.write_bytes(gzip.compress(b"other")[:-8].ljust(blob.stat().st_size, b"\0"))
     for form in FORMATS:
@@ -321,7 +285,7 @@ def test_nobody_reads_an_archive_through_a_file_that_was_laid_ready(
 def test_one_layer_that_lies_about_its_content_stores_nothing(filled: Paths, paths: Paths, tmp_path: Path) -> None:
     """All digests are right, but a diff_id: that shows only when the layer is unpacked."""
     out, other = tmp_path / "out", Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
-    save_images(filled, archive_of(out, OCI_DIRECTORY, NAMES[0]))
+    save_images(filled, archive_of(out, OCI_DIRECTORY, SHOP_NAMES[0]))
     index = json.loads((out / "index.json").read_bytes())
     manifest_file = out / "blobs" / index["manifests"][0]["digest"].replace(":", "/")
     manifest = json.loads(manifest_file.read_bytes())
@@ -339,75 +303,3 @@ def test_one_layer_that_lies_about_its_content_stores_nothing(filled: Paths, pat
     with pytest.raises(DigestMismatch, match="layer"):
         load_images(other, str(out))
     assert (Store(other.images).blobs(), Store(other.images).names(), os.listdir(other.layers)) == ([], {}, [])
-
-
-def test_pax_names_and_links_inside_an_archive(filled: Paths, tmp_path: Path) -> None:
-    """What tar itself makes of a layout: directories, ./ in front, a layer as a symbolic link to another place."""
-    save_images(filled, archive_of(tmp_path / "out.tar", DOCKER_ARCHIVE, NAMES[0]))
-    with tarfile.open(tmp_path / "out.tar") as archive:
-        archive.extractall(tmp_path / "x")
-    manifest = json.loads((tmp_path / "x/manifest.json").read_bytes())
-    layer = manifest[0]["Layers"][0]
-    (tmp_path / "x/deep").mkdir()
-    (tmp_path / "x/deep/layer.tar").symlink_to(f"../{layer}")
-    manifest[0]["Layers"][0] = "deep/layer.tar"
-    (tmp_path / "x/manifest.json").write_text(json.dumps(manifest))
-    run("tar", "--create", "--zstd", "--file", str(tmp_path / "again"), "--directory", str(tmp_path / "x"), ".")
-    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
-    load_images(other, str(tmp_path / "again"))
-    assert observe_images(other)[NAMES[0]].layers == tuple(map(digest_of, LAYERS[:2]))
-
-
-PACKERS = {"gzip": "gzip", "bzip2": "bzip2", "xz": "xz", "zstd": "zstd -q"}
-
-
-@pytest.mark.parametrize("form", [OCI_ARCHIVE, DOCKER_ARCHIVE])
-@pytest.mark.parametrize("packing", PACKERS)
-def test_an_archive_packed_by_any_program_is_loaded(filled: Paths, tmp_path: Path, form: str, packing: str) -> None:
-    """As docker load has it; in one stream, or in several as their parallel kin write them."""
-    wanted = archive_of(tmp_path / "out.tar", form)
-    save_images(filled, wanted)
-    content = Path(wanted.path).read_bytes()
-    (tmp_path / "first").write_bytes(content[:70_000])
-    (tmp_path / "rest").write_bytes(content[70_000:])
-    for number, source in enumerate(("cat out.tar | {}", "(cat first | {0}; cat rest | {0})")):
-        packed = tmp_path / f"packed{number}"
-        command = source.format(f"{PACKERS[packing]} -c")
-        subprocess.run(["sh", "-c", f"{command} >{packed}"], cwd=tmp_path, check=True, timeout=60)
-        other = Paths(str(tmp_path / f"other{number}"), str(tmp_path / "run2"))
-        assert sorted(image.name for image in load_images(other, str(packed))) == sorted(NAMES)
-        assert {n: i.layers for n, i in observe_images(other).items()} == {
-            n: i.layers for n, i in observe_images(filled).items()
-        }
-        assert (observe_archive(str(packed)) or wanted).compression == packing
-        for bad in (packed.read_bytes()[:-200], packed.read_bytes()[:300] + b"x" * 3000):
-            (tmp_path / "bad").write_bytes(bad)
-            with pytest.raises(InvalidImage, match="bad"):
-                load_images(other, str(tmp_path / "bad"))
-
-
-@pytest.mark.parametrize("compress", ["gzip -c", "zstd -qc"])
-def test_a_docker_archive_with_compressed_layers(filled: Paths, tmp_path: Path, compress: str) -> None:
-    """docker compresses none, others do (containers/image reads both): the same image, with smaller blobs."""
-    save_images(filled, archive_of(tmp_path / "out.tar", DOCKER_ARCHIVE))
-    with tarfile.open(tmp_path / "out.tar") as archive:
-        archive.extractall(tmp_path / "x")
-    for layer in (tmp_path / "x").glob("*.tar"):
-        layer.write_bytes(subprocess.run(compress.split(), input=layer.read_bytes(), stdout=-1, check=True).stdout)
-    run("tar", "--create", "--file", str(tmp_path / "again.tar"), "--directory", str(tmp_path / "x"), ".")
-    other = Paths(str(tmp_path / "other"), str(tmp_path / "run2"))
-    assert sorted(resolve_load(other, str(tmp_path / "again.tar"))) == sorted(NAMES)
-    load_images(other, str(tmp_path / "again.tar"))
-    for name in NAMES:
-        layers = observe_images(filled)[name].layers
-        assert observe_images(other)[name].layers == layers
-        assert overlay_tree(other, layers, tmp_path) == overlay_tree(filled, layers, tmp_path)
-        config = json.loads(run("skopeo", "inspect", "--config", f"docker-archive:{tmp_path / 'again.tar'}:{name}"))
-        assert config["rootfs"]["diff_ids"] == list(layers)
-        run("skopeo", "copy", f"docker-archive:{tmp_path / 'again.tar'}:{name}", f"oci:{tmp_path / 'theirs'}:x")
-    kind = compress.partition(" ")[0]
-    manifest, _config = Store(other.images).read_image(Store(other.images).names()[NAMES[0]], NAMES[0])
-    assert all(blob.media_type.endswith(f"+{kind}") for blob in manifest.layers)
-    # It goes out as docker has it.
-    save_images(other, archive_of(tmp_path / "back.tar", DOCKER_ARCHIVE))
-    assert (tmp_path / "back.tar").read_bytes() == (tmp_path / "out.tar").read_bytes()

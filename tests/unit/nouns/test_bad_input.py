@@ -1,7 +1,10 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bad input is refused while it is parsed, before anything is looked at: by option, value, and what is expected."""
+"""Bad input is refused while it is parsed, before anything is looked at: by option, value, and what is expected.
+
+Long, because most of it is one flat table: an entry for each thing that an option may not be.
+"""
 
 from __future__ import annotations
 

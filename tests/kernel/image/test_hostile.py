@@ -336,7 +336,7 @@ def test_devices_are_refused_where_they_are_not_allowed(place: Place, kind: byte
     assert os.lstat(place.unpack(archive(device)) / "sda").st_rdev == os.makedev(8, 0)
 
 
-# What comes of it elsewhere ---------------------------------------------------------------------------
+# Whole layers, and who reads them -----------------------------------------------------------------------
 
 
 def test_a_layers_links_lead_nowhere_on_the_host(place: Place) -> None:

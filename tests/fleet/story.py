@@ -31,6 +31,14 @@ PREPARE = f"""
   tasks:
     - ansible.builtin.include_tasks: {ROOT}/playbooks/tasks/busybox.yml
 """
+CONTAINERS = """
+- hosts: nodes
+  gather_facts: false
+  become: true
+  tasks:
+    - stowage.engine.containers:
+        containers: {containers}
+"""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,13 @@ def prepare(fleet: Fleet) -> None:
     playbook = fleet.directory / "prepare.yml"
     playbook.write_text(PREPARE)
     play(fleet, str(playbook))
+
+
+def have_containers(fleet: Fleet, wanted: list[dict[str, Any]], *arguments: str) -> Played:
+    """Play one task that wants these containers, each with the options of the module's ``containers``."""
+    playbook = fleet.directory / "containers.yml"
+    playbook.write_text(CONTAINERS.format(containers=json.dumps(wanted)))
+    return play(fleet, str(playbook), *arguments)
 
 
 def _subjects(output: str) -> dict[str, set[str]]:

@@ -32,14 +32,6 @@ pytestmark = [
 ]
 
 POLICY = "/sys/kernel/security/apparmor"
-PLAYBOOK = """
-- hosts: nodes
-  gather_facts: false
-  become: true
-  tasks:
-    - stowage.engine.containers:
-        containers: {containers}
-"""
 SCRIPT = "trap 'exit 3' TERM; echo ready; while :; do sleep 0.2; done"
 BEFORE: list[dict[str, Any]] = [{"name": "before"}]
 AFTER: list[dict[str, Any]] = [
@@ -58,9 +50,7 @@ CONFINED = {one["name"] for one in AFTER} - {"open", "all"}
 
 def play(up: fleet.Fleet, wanted: list[dict[str, Any]], *arguments: str, state: str = "started") -> story.Played:
     common = {"image": "busybox:1", "command": ["sh", "-c", SCRIPT], "stop_timeout": 20, "state": state}
-    playbook = up.directory / "apparmor.yml"
-    playbook.write_text(PLAYBOOK.format(containers=[{**common, **one} for one in wanted]))
-    return story.play(up, str(playbook), *arguments)
+    return story.have_containers(up, [{**common, **one} for one in wanted], *arguments)
 
 
 def labels(machine: fleet.Node) -> dict[str, str]:

@@ -14,27 +14,18 @@ from . import fleet, story
 
 pytestmark = [pytest.mark.root, pytest.mark.vm]
 
-PRIVILEGED = """
-- hosts: nodes
-  gather_facts: false
-  become: true
-  tasks:
-    - stowage.engine.container:
-        name: keeper
-        image: busybox:1
-        command: [sleep, "3600"]
-        privileged: true
-"""
+CONTAINERS = [
+    {"name": "web", "read_only": True},
+    {"name": "keeper", "privileged": True},
+]
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[fleet.Node]:
     fleet.down("vmdevices")
     with fleet.up("vmdevices", ["node-a"], backend="vm") as up:
-        story.play(up, story.QUICKSTART)
-        playbook = up.directory / "privileged.yml"
-        playbook.write_text(PRIVILEGED)
-        story.play(up, str(playbook))
+        story.prepare(up)
+        story.have_containers(up, [{"image": "busybox:1", "command": ["sleep", "3600"], **one} for one in CONTAINERS])
         yield up.nodes[0]
 
 

@@ -20,14 +20,6 @@ pytestmark = [pytest.mark.root, pytest.mark.vm]
 RUNTIMES = {"native": "", **{name: name for name in ("runc", "crun") if shutil.which(name)}}
 # The libraries of these programs that a machine with systemd does not have anyway.
 LIBRARIES = ("libyajl.so.2",)
-PLAYBOOK = """
-- hosts: nodes
-  gather_facts: false
-  become: true
-  tasks:
-    - stowage.engine.containers:
-        containers: {containers}
-"""
 
 
 def containers(memory: str = "32M", state: str = "started") -> list[dict[str, Any]]:
@@ -40,12 +32,6 @@ def containers(memory: str = "32M", state: str = "started") -> list[dict[str, An
         for name, runtime in RUNTIMES.items()
         for userns in (("keep", "auto") if runtime else ("auto",))
     ]
-
-
-def play(up: fleet.Fleet, wanted: list[dict[str, Any]], *arguments: str) -> story.Played:
-    playbook = up.directory / "runtimes.yml"
-    playbook.write_text(PLAYBOOK.format(containers=wanted))
-    return story.play(up, str(playbook), *arguments)
 
 
 def copy(node: fleet.Node, source: str, target: str) -> None:
@@ -66,7 +52,7 @@ def hosts() -> Iterator[fleet.Fleet]:
             if found.exists():
                 copy(node, str(found), f"/usr/local/lib/{library}")
         node.run(["ldconfig"])
-        play(up, containers())
+        story.have_containers(up, containers())
         yield up
 
 
@@ -80,7 +66,7 @@ NAMES = [one["name"] for one in containers()]
 
 def test_all_run_and_nothing_is_left_to_do(hosts: fleet.Fleet, machine: fleet.Node) -> None:
     assert {name: told["running"] for name, told in story.containers(machine).items()} == dict.fromkeys(NAMES, True)
-    again = play(hosts, containers(), "--diff")
+    again = story.have_containers(hosts, containers(), "--diff")
     assert again.changed == {"node-a": 0}, again.output
 
 
@@ -110,7 +96,7 @@ def test_its_root_is_whom_was_asked_for(machine: fleet.Node) -> None:
 
 def test_limits_change_live(hosts: fleet.Fleet, machine: fleet.Node) -> None:
     pids = {name: told["pid"] for name, told in story.containers(machine).items()}
-    played = play(hosts, containers("48M"), "--diff")
+    played = story.have_containers(hosts, containers("48M"), "--diff")
     assert played.subjects["node-a"] == {f"container {name}" for name in NAMES}, played.output
     assert {name: told["pid"] for name, told in story.containers(machine).items()} == pids
     assert look(machine, "cat $payload/memory.max $payload/pids.max") == {key: [str(48 << 20), "40"] for key in NAMES}
@@ -119,15 +105,15 @@ def test_limits_change_live(hosts: fleet.Fleet, machine: fleet.Node) -> None:
 def test_drift_is_seen_and_repaired_live(hosts: fleet.Fleet, machine: fleet.Node) -> None:
     pids = {name: told["pid"] for name, told in story.containers(machine).items()}
     look(machine, "echo 7 > $payload/pids.max")
-    checked = play(hosts, containers("48M"), "--check", "--diff")
+    checked = story.have_containers(hosts, containers("48M"), "--check", "--diff")
     assert checked.subjects["node-a"] == {f"container {name}" for name in NAMES}, checked.output
-    play(hosts, containers("48M"))
+    story.have_containers(hosts, containers("48M"))
     assert {name: told["pid"] for name, told in story.containers(machine).items()} == pids
-    assert play(hosts, containers("48M")).changed == {"node-a": 0}
+    assert story.have_containers(hosts, containers("48M")).changed == {"node-a": 0}
 
 
 def test_each_ends_when_asked_and_leaves_nothing(hosts: fleet.Fleet, machine: fleet.Node) -> None:
-    play(hosts, containers("48M", state="stopped"))
+    story.have_containers(hosts, containers("48M", state="stopped"))
     assert {name: told["exit_code"] for name, told in story.containers(machine).items()} == dict.fromkeys(NAMES, 3)
     assert look(machine, "stowage logs $name") == {key: ["ready"] for key in NAMES}
     machine.run(["stowage", "rm", *NAMES])

@@ -138,6 +138,14 @@ def test_what_it_denies_and_what_it_does_not(machine: fleet.Node) -> None:
     assert opened == "mounts\n"
 
 
+def test_steps_of_builds_have_it_too(machine: fleet.Node) -> None:
+    text = "FROM busybox:1\nRUN cat /proc/self/attr/current /proc/1/attr/current\n"
+    machine.run(["sh", "-ec", "mkdir -p /opt/context; cat > /opt/context/Containerfile"], stdin=text)
+    done = machine.run(["stowage", "build", "-t", "labelled:1", "/opt/context"], timeout=180)
+    told = (done.stdout + done.stderr).replace("\0", "").splitlines()
+    assert told.count("stowage-default (enforce)") == 2, told
+
+
 def test_it_is_loaded_again_where_it_is_gone(hosts: fleet.Fleet, machine: fleet.Node) -> None:
     """As after a boot."""
     machine.run(["sh", "-ec", f"printf stowage-default > {POLICY}/.remove"])

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Run a step of a build in a container of our own runtime, with what containers have: namespaces, default capabilities,
-the default seccomp filter, masked paths, a cgroup. Unlike a container's, its programs may gain rights by set-user-ID
-files, as in docker's builds: package managers and sudo need that.
+the default seccomp filter and AppArmor profile, masked paths, a cgroup. Unlike a container's, its programs may gain
+rights by set-user-ID files, as in docker's builds: package managers and sudo need that.
 
 Promises: whatever is mounted for the step is seen in its mount namespace alone, and gone with it, as are its secrets,
 which are on no disk; its changes are in a directory of their own until the caller has taken them; a step whose caller
@@ -26,6 +26,7 @@ from .image.build.commit import stub_paths
 from .image.build.view import View
 from .image.layer.directories import lower_directories
 from .linux import mount as m
+from .linux.apparmor import find_default_profile, load_default_profile
 from .linux.files import list_directory, write_atomic
 from .linux.inherited import close_others, set_parent_death_signal
 from .linux.mount import mount, mount_overlay
@@ -183,7 +184,10 @@ def _run(paths: Paths, cgroups: Cgroups, step: RunStep, place: str, cgroups_path
     for directory in (rootfs, run_directory, os.path.join(private, "state")):
         os.makedirs(directory, mode=0o700)
     _mount_root(paths, step, place, rootfs)
-    spec = _spec(step, rootfs, run_directory, cgroups_path)
+    profile = "" if step.privileged else find_default_profile()
+    if profile:
+        load_default_profile(paths.apparmor_profile, otherwise="RUN --security=insecure")
+    spec = _spec(step, rootfs, run_directory, cgroups_path, profile)
     spec["mounts"] += prepare_mounts(paths, step, private)
     _fill_user(spec, step.user, rootfs)
     validate_config(spec)
@@ -214,7 +218,7 @@ def _mount_root(paths: Paths, step: RunStep, place: str, rootfs: str) -> None:
         os.chdir("/")
 
 
-def _spec(step: RunStep, rootfs: str, run_directory: str, cgroups_path: str) -> dict[str, Any]:
+def _spec(step: RunStep, rootfs: str, run_directory: str, cgroups_path: str, profile: str) -> dict[str, Any]:
     """config.json: a container's, on the host's network unless it gets none."""
     container = Container(
         _NAME,
@@ -227,7 +231,8 @@ def _spec(step: RunStep, rootfs: str, run_directory: str, cgroups_path: str) -> 
         security=Security(privileged=step.privileged, no_new_privileges=False),
     )
     own_network = step.network == "none"
-    provisions = Provisions(masked=observe_masked(), sysctls=observe_sysctls(own_ids=False) if own_network else None)
+    sysctls = observe_sysctls(own_ids=False) if own_network else None
+    provisions = Provisions(masked=observe_masked(), sysctls=sysctls, apparmor=profile)
     spec = oci_spec(
         container, rootfs=rootfs, run_directory=run_directory, cgroups_path=cgroups_path, provisions=provisions
     )

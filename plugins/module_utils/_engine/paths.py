@@ -130,7 +130,7 @@ class Paths:
 
     @property
     def apparmor_profile(self) -> str:
-        """The profile of containers that name none, as the kernel has it since this boot."""
+        """The default AppArmor profile, as the kernel has it since this boot."""
         return os.path.join(self.run_root, "apparmor")
 
     def container_run(self, name: str) -> str:

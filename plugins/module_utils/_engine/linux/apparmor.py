@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, Stowage contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""AppArmor: whether this kernel has it, and the profile of the engine's containers that name none.
+"""AppArmor: whether this kernel has it, and the profile of builds' steps and of containers that name none.
 
 The profile has the effect of docker's default: all that capabilities and modes allow, but no mount(2), no write to what
 of /proc and /sys is not the container's own, no signal to and no trace of what is not in the profile, no AF_ALG. The
@@ -88,8 +88,11 @@ def default_profile(directory: str = "/etc/apparmor.d") -> str:
     return (f"abi <{_ABI}>,\n" if os.path.exists(f"{directory}/{_ABI}") else "") + _RULES
 
 
-def load_default_profile(note: str) -> None:
-    """Have the kernel know the profile; ``note`` is a file, gone with the boot, that has the text which it knows."""
+def load_default_profile(note: str, *, otherwise: str) -> None:
+    """Have the kernel know the profile; ``note`` is a file, gone with the boot, that has the text which it knows.
+
+    ``otherwise`` tells, where it cannot be loaded, what does without it.
+    """
     text = default_profile().encode()
     with suppress(OSError):
         if read_whole(note) == text and _is_loaded():
@@ -99,7 +102,7 @@ def load_default_profile(note: str) -> None:
         run_program([_find_parser(), "--replace", "--skip-cache"], stdin=text)
     except ProgramFailed as error:
         told = f"the AppArmor profile {DEFAULT_PROFILE} cannot be loaded ({error})"
-        raise Unsupported(f"{told}; security_opts: [apparmor=unconfined] does without it") from error
+        raise Unsupported(f"{told}; {otherwise} does without it") from error
     write_atomic(note, text, mode=0o644, durable=False)
 
 

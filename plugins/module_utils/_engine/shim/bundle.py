@@ -64,7 +64,7 @@ def prepare_container(paths: Paths, container: Container, *, layers: Sequence[st
             raise InvalidOption("layers", layer, "the directory of an unpacked layer")
     try:
         if found.apparmor:
-            load_default_profile(paths.apparmor_profile)
+            load_default_profile(paths.apparmor_profile, otherwise="security_opts: [apparmor=unconfined]")
         for name in ("rootfs", "upper", "work"):
             os.makedirs(os.path.join(bundle, name), mode=0o755, exist_ok=True)
         os.chmod(bundle, 0o700)

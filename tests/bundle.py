@@ -11,11 +11,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from .waiting import wait_for
 
 TIMEOUT = 20
 CGROUPS = Path("/sys/fs/cgroup")
@@ -187,12 +188,3 @@ def kill_all(cgroup: str) -> list[str]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(int(pid), 9)
     return pids
-
-
-def wait_for(condition: Callable[[], Any], what: str, timeout: float = 10.0) -> None:
-    """Poll. Raises AssertionError after ``timeout`` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"no {what} within {timeout} s")
-        time.sleep(0.01)

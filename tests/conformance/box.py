@@ -12,7 +12,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.bundle import CGROUPS, SHELL, Bundle, wait_for
+from tests.bundle import CGROUPS, SHELL, Bundle
+from tests.waiting import wait_for
 
 if TYPE_CHECKING:
     from .programs import Program

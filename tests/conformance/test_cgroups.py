@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bundle import wait_for
+from tests.waiting import wait_for
 
 from .box import Refused
 from .cgroups import CGROUPS, a_block_device, check, is_v2, is_weighed, missing, needs, no_real_time

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.bundle import wait_for
+from tests.waiting import wait_for
 
 item = pytest.mark.item
 

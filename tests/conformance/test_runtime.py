@@ -11,7 +11,7 @@ import signal
 
 import pytest
 
-from tests.bundle import wait_for
+from tests.waiting import wait_for
 
 from .box import Refused
 from .schema import validate

@@ -207,8 +207,10 @@ def test_an_ordinary_login_user_who_becomes_root(controller: Controller) -> None
 
 def descendants(pid: int) -> list[int]:
     """The process and all below it: Ansible's workers have sessions of their own."""
-    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return [pid, *(found for child in children for found in descendants(child))]
+    children: list[str] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(found for child in children for found in descendants(int(child)))]
 
 
 def test_killed_in_the_middle_it_goes_on_where_it_ended(controller: Controller) -> None:
@@ -230,7 +232,8 @@ def test_killed_in_the_middle_it_goes_on_where_it_ended(controller: Controller) 
     while come() <= PIECE and time.monotonic() < deadline:
         time.sleep(0.005)
     for pid in descendants(process.pid):
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     process.wait(10)
     left = -1
     while (found := come()) != left:  # sshd's end of it writes what it has still got

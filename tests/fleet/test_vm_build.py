@@ -66,8 +66,12 @@ def test_a_step_is_in_a_scope_of_its_own(machine):
         """
 seen = []
 def tell(line):
-    seen.extend(own_cgroup(pid) for pid in sleepers() if "ready" in line)
-build("RUN sleep 1.5 & sleep 0.5; echo ready; wait\\n", tell)
+    if line == "ready":
+        wait(sleepers)
+        for pid in sleepers():
+            seen.append(own_cgroup(pid))
+            os.kill(pid, signal.SIGKILL)
+build("RUN sleep 60 & echo ready; wait\\n", tell)
 print(*sorted(set(seen)))
 wait(nothing_left)
 """,

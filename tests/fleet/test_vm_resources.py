@@ -156,7 +156,8 @@ def test_running_out_of_memory_is_an_event(run):
 scope, pid = start({"memory": {"limit": 16 << 20, "swap": 16 << 20}})
 watcher = subprocess.Popen([sys.executable, "-I", "-S", "-E", "-c", CODE, "events", "--interval", "1h", "c"],
                            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-time.sleep(2)
+files = f"/proc/{watcher.pid}/fd"
+wait(lambda: any(os.path.realpath(f"{files}/{fd}").endswith("/memory.events") for fd in os.listdir(files)))
 runtime("exec", "c", "sh", "-c", r"x=$(dd if=/dev/zero bs=1M count=64 | tr '\\0' x)", told=None)
 assert json.loads(watcher.stdout.readline()) == {"type": "oom", "id": "c"}
 remove()

@@ -20,6 +20,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim.bundle import read_definition
 from tests.kernel.host.world import containers_task, image_task
 from tests.kernel.network.conftest import Failed
+from tests.waiting import wait_for
 
 NAME = "docker.io/library/committed:1"
 CHANGES = (
@@ -182,9 +183,9 @@ def test_a_container_is_paused_meanwhile_and_goes_on(changed):
         return changed.call(lambda: Host(changed.paths).cgroups.is_frozen(path))
 
     pid = changed.start(freeze_and_wait)
-    wait_until(frozen)
+    wait_for(frozen)
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not frozen())
+    wait_for(lambda: not frozen())
     commit(changed)
     assert not frozen()
     assert run_in(changed, "one", "true") == 0
@@ -194,10 +195,3 @@ def test_without_a_container_there_is_nothing_to_commit(world):
     world.run(base_task())
     with pytest.raises(Failed, match=r"container.*nowhere"):
         forecast(world, "nowhere")
-
-
-def wait_until(true):
-    deadline = time.monotonic() + 20
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

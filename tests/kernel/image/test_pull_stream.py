@@ -32,6 +32,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.image
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.prune import Garbage
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.registry import Access
 from ansible_collections.stowage.engine.plugins.module_utils._engine.paths import Paths
+from tests.waiting import wait_for
 
 from .conftest import digest_of, layer_of, member, run
 from .faulty import FaultyRegistry, Handler, broken, status
@@ -63,13 +64,6 @@ def start(paths: Paths, wanted: Image) -> int:
         finally:
             os._exit(code)
     return pid
-
-
-def wait_until(true: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def is_whole(paths: Paths, wanted: Image) -> None:
@@ -143,7 +137,7 @@ def test_a_layer_is_unpacked_while_it_comes(paths: Paths, faulty: FaultyRegistry
     pid = start(paths, image(faulty))
     growing = Path(paths.layer(digest_of(LAYERS[0])) + ".partial", "file0")
     try:
-        wait_until(lambda: growing.exists() and growing.stat().st_size > SIZE // 3)
+        wait_for(lambda: growing.exists() and growing.stat().st_size > SIZE // 3)
         assert not os.path.exists(Store(paths.images).blob_path(digest_of(LAYERS[0])))
     finally:
         go.set()
@@ -189,7 +183,7 @@ def test_a_sweep_keeps_what_a_running_pull_needs(paths: Paths, faulty: FaultyReg
     faulty.fault("GET", digest_of(LAYERS[2]), halting(LAYERS[2], go))
     pid = start(paths, image(faulty))
     try:
-        wait_until(lambda: digest_of(LAYERS[1]) in Store(paths.images).blobs())
+        wait_for(lambda: digest_of(LAYERS[1]) in Store(paths.images).blobs())
         # Nobody else needs any of it now: the first layer is the pull's alone.
         Store(paths.images).untag(image(faulty, "old").name)
         gone = sweep(paths)
@@ -234,11 +228,11 @@ def test_workers_end_with_the_run_that_started_them(paths: Paths, faulty: Faulty
         children = children_of(str(pid))
         return [*children, *(worker for child in children for worker in children_of(child))]
 
-    wait_until(lambda: len(workers()) == 6)  # three that fetch, with one each that unpacks
+    wait_for(lambda: len(workers()) == 6)  # three that fetch, with one each that unpacks
     there = workers()
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
-    wait_until(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in there))
+    wait_for(lambda: not any(os.path.exists(f"/proc/{worker}") for worker in there))
     go.set()
 
 

@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.waiting import has_open, wait_for
+
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -23,13 +25,6 @@ def start(runtime):
         return subprocess.run(words, **{**QUIET, **more}, check=True)
 
     return start
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def test_failures_of_exec_are_told_from_those_of_the_program(runtime, start):
@@ -177,7 +172,7 @@ def test_what_is_nested_too_deeply_or_too_long_is_one_line(runtime, start, tmp_p
     assert (done.returncode, len(done.stderr.splitlines())) == (255, 1), done.stderr[-500:]
     words = [runtime.command, "--root", runtime.root, "events", "--interval", "1000000h", runtime.id]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as events:
-        time.sleep(1)
+        wait_for(lambda: has_open(events.pid, "[pidfd]"), "watcher")
         assert runtime("kill", runtime.id, "KILL").returncode == 0
         assert events.communicate(timeout=10)[1] == ""
     assert events.returncode == 0

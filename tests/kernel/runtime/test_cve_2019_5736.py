@@ -16,6 +16,7 @@ import time
 import pytest
 
 from tests.kernel.runtime.hosted import HostedRuntime, without_trampoline
+from tests.waiting import wait_for
 
 # Run by the host's Python, where the attack works so far: a child keeps a descriptor of that, waits until it is gone
 # (ETXTBSY till then), and writes through /proc/self/fd. The exit status tells that it got to run at all.
@@ -154,13 +155,6 @@ def end_watcher(runtime):
     (runtime.rootfs / "tmp/enough").touch()
     wait_for(lambda: "seen" in runtime.log())
     return runtime.log()
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("capabilities", [(), ("CAP_SYS_PTRACE",)])

@@ -35,6 +35,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Volume,
 )
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import launch
+from tests.waiting import wait_for
 
 IDS = ((0, 0x70000000, 65536),)
 RUNTIMES = [
@@ -232,10 +233,3 @@ def test_a_runtime_that_is_not_installed_is_told(host):
     result = host.create("web")[0]
     assert isinstance(result, launch.Failed)
     assert "'no-such-runtime' is not installed" in result.error
-
-
-def wait_for(condition, timeout=5.0):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)

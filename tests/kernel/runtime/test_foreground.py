@@ -10,20 +10,14 @@ import pty
 import signal
 import subprocess
 import termios
-import time
 
 import pytest
+
+from tests.waiting import wait_for
 
 SCRIPT = 'for name in HUP INT QUIT USR1 USR2 TERM; do trap "exit $((10 + $(kill -l $name)))" $name; done; {}'
 FOREVER = "touch /tmp/ready; while true; do sleep 0.05; done"
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM)
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Namespaces
+from tests.waiting import wait_for
 
 IDS = ((0, 0x70000000, 65536),)
 
@@ -18,11 +19,8 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def wait_for(condition, timeout=5.0):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+def is_zombie(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize("namespaces", [Namespaces(), Namespaces("auto", IDS, IDS)], ids=["keep", "auto"])
@@ -37,7 +35,7 @@ def test_the_command_is_its_child_and_its_exit_status_the_container_s(host, runt
 
 
 def test_it_reaps_what_is_left_to_it(host):
-    script = "for n in 1 2 3; do (sleep 0.1 &); done; sleep 60"
+    script = "for n in 1 2 3; do (sleep 1 &); done; sleep 60"
     pid = host.run("web", "sh", "-c", script, init=True)
     wait_for(lambda: len(children(pid)) == 4)
     wait_for(lambda: len(children(pid)) == 1)
@@ -46,8 +44,7 @@ def test_it_reaps_what_is_left_to_it(host):
 def test_without_it_nobody_reaps(host):
     """What the test before is about: a shell that executes its last command leaves orphans as zombies."""
     pid = host.run("web", "sh", "-c", "for n in 1 2 3; do (sleep 0.1 &); done; exec sleep 60")
-    time.sleep(0.5)
-    assert len(children(pid)) == 3
+    wait_for(lambda: len(children(pid)) == 3 and all(map(is_zombie, children(pid))), "zombies")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGRTMAX])

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_for
+
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
 
@@ -140,13 +142,6 @@ def test_mounts_among_those_of_the_host_go_with_a_create_that_is_killed(runtime,
             assert str(runtime.bundle) not in mounts.read_text()
         finally:
             holder.kill()
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("verb", ["create", "run"])

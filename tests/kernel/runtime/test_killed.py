@@ -12,15 +12,7 @@ import pytest
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.files import exclusive_lock
 from ansible_collections.stowage.engine.plugins.module_utils._engine.runtime.state import list_states, load_state
 from ansible_collections.stowage.engine.plugins.module_utils._engine.shim import launch
-
-
-def wait_until(holds, timeout=10.0):
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        if holds():
-            return
-        time.sleep(0.005)
-    raise AssertionError(f"not within {timeout} s")
+from tests.waiting import wait_for
 
 
 def fork(function):
@@ -45,7 +37,7 @@ def alive(pid):
 def test_a_container_dies_with_its_monitor(host):
     pid = host.run("web", "sleep", "60", user="web")
     os.kill(load_state(host.paths.runtime_root, "web").creator[0], signal.SIGKILL)
-    wait_until(lambda: not alive(pid))
+    wait_for(lambda: not alive(pid))
     state = host.state("web")
     assert (state.running, state.exit_code) == (False, None)
 
@@ -61,8 +53,8 @@ def test_it_can_be_run_again_after_its_monitor_was_killed(host):
 def test_a_created_container_is_given_up_without_its_launcher(host):
     host.prepare("web", "sleep", "60")
     result = host.create("web", patience=0.2)[0]
-    wait_until(lambda: not alive(result.pid))
-    wait_until(lambda: not host.monitors())
+    wait_for(lambda: not alive(result.pid))
+    wait_for(lambda: not host.monitors())
     assert list_states(host.paths.runtime_root) == []
     assert "not started" in launch.read_exit(host.paths, "web")["error"]
 
@@ -105,10 +97,10 @@ def test_a_module_that_is_killed_leaves_nothing_running(host, delay):
     with exclusive_lock(host.paths.lock):
         assert all(state.pid for state in list_states(host.paths.runtime_root))
         # What was started may run; what was not is given up.
-        wait_until(lambda: {s.status() for s in list_states(host.paths.runtime_root)} <= {"running"})
+        wait_for(lambda: {s.status() for s in list_states(host.paths.runtime_root)} <= {"running"})
         for name in names:
             launch.delete_container(host.paths, host.cgroups, name)
-    wait_until(lambda: not host.monitors())
+    wait_for(lambda: not host.monitors())
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -126,4 +118,4 @@ def test_a_launcher_or_monitor_that_is_killed_leaves_nothing_running(host, numbe
             break
     os.waitpid(child, 0)
     launch.delete_container(host.paths, host.cgroups, "web")
-    wait_until(lambda: not host.monitors())
+    wait_for(lambda: not host.monitors())

@@ -14,13 +14,13 @@ import shutil
 import signal
 import stat
 import subprocess
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.cgroupfs import observe_hierarchies
+from tests.waiting import wait_for
 
 from .ordinary_user import COUNT, FIRST, NAME, UID, OrdinaryUser, map_ranges
 
@@ -34,13 +34,6 @@ def user(app, layer):
         yield user
     finally:
         user.close()
-
-
-def wait_for(condition, timeout=10.0):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
 
 
 # Its life -------------------------------------------------------------------------------------------------------------

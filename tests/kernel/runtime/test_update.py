@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.linux.cgroupfs import observe_hierarchies
+from tests.waiting import has_open, wait_for
 
 MOUNTS = {name: hierarchy.mount for hierarchy in observe_hierarchies() for name in hierarchy.controllers}
 MEBI = 1 << 20
@@ -263,7 +264,7 @@ def test_running_out_of_memory_is_an_event(container):
     container.start()
     command = [*container.command, "events", "--interval", "1h", container.id]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as events:
-        time.sleep(1)  # it says nothing when it is ready
+        wait_for(lambda: has_open(events.pid, "/memory.events") or has_open(events.pid, "[eventfd]"), "watcher")
         container("exec", container.id, "sh", "-c", "x=$(dd if=/dev/zero bs=1M count=64 | tr '\\0' x)")
         assert json.loads(events.stdout.readline()) == {"type": "oom", "id": container.id}
         container("delete", "--force", container.id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.cgroup import Limits
@@ -14,6 +13,7 @@ from ansible_collections.stowage.engine.plugins.module_utils._engine.model.conta
     Security,
     Volume,
 )
+from tests.waiting import wait_for
 
 IDS = ((0, 0x70000000, 65536),)
 OWN = Namespaces(userns="auto", uid_map=IDS, gid_map=IDS)
@@ -142,13 +142,6 @@ def test_users_and_groups_may_have_different_ids(host):
 def test_terminals_where_their_group_has_no_id(host):
     ids = Namespaces("map", ((0, 200000, 5),), ((0, 200000, 5),))
     assert host.output("web", "sh", "-c", "grep -c devpts.*gid= /proc/mounts", namespaces=ids) == (1, "0\n", "")
-
-
-def wait_for(condition, timeout=5.0):
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_privileged_one_has_all_rights_over_what_is_its_own(host):

@@ -11,13 +11,13 @@ import json
 import os
 import shutil
 import subprocess
-import time
 
 import pytest
 
 from ansible_collections.stowage.engine.plugins.module_utils._engine.model.container import Namespaces, Security, Volume
 from tests.kernel.runtime.hosted import LINKS, PYTHON
 from tests.kernel.runtime.test_cve_2019_5736 import WATCH
+from tests.waiting import wait_for
 
 USR = (Volume(source="/usr", target="/usr", read_only=True),)
 
@@ -102,10 +102,3 @@ def test_nor_what_enters_without_a_trampoline(host, python, start_watcher, tmp_p
         words = [*host.engine, "stowage", "exec", "watcher", "/bin/true"]
         subprocess.run(words, env={**os.environ, **roots}, stdin=subprocess.DEVNULL, check=True, timeout=20)
     check(start_watcher.end())
-
-
-def wait_for(condition):
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
